@@ -1,0 +1,1 @@
+//! Kubernetes objects, slim: only the fields Ferrant reads.
