@@ -1,6 +1,7 @@
 //! The words Ferrant's components share: Kubernetes objects as they are read, the controller-agent protocol, what the CNI
 //! plugin and antctl say to the daemons. Plain data: no I/O, no decisions.
 
+pub mod cni;
 pub mod kubernetes;
 
 /// The controller-agent protocol, generated from `proto/stream.proto`.
