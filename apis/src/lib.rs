@@ -3,6 +3,7 @@
 
 pub mod cni;
 pub mod kubernetes;
+pub mod yaml;
 
 /// The controller-agent protocol, generated from `proto/stream.proto`.
 #[allow(missing_docs, clippy::all, clippy::unwrap_used, clippy::too_many_lines)]

@@ -54,13 +54,41 @@ pub struct LabelSelectorRequirement {
 }
 
 /// A port as a number or as the name of a container's port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum IntOrString {
     /// A number; its range is `validate`'s business.
     Int(i32),
     /// Anything that was text in the manifest, `"80"` included.
     String(String),
+}
+
+impl<'de> Deserialize<'de> for IntOrString {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl serde::de::Visitor<'_> for Either {
+            type Value = IntOrString;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a port number or a port's name")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<IntOrString, E> {
+                let unexpected = serde::de::Unexpected::Signed(value);
+                i32::try_from(value).map(IntOrString::Int).map_err(|_| E::invalid_value(unexpected, &self))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<IntOrString, E> {
+                let unexpected = serde::de::Unexpected::Unsigned(value);
+                i32::try_from(value).map(IntOrString::Int).map_err(|_| E::invalid_value(unexpected, &self))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<IntOrString, E> {
+                Ok(IntOrString::String(value.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 impl fmt::Display for IntOrString {

@@ -58,6 +58,16 @@ impl Object {
         }
     }
 
+    pub(super) fn metadata_mut(&mut self) -> Option<&mut ObjectMeta> {
+        match self {
+            Self::Namespace(namespace) => Some(&mut namespace.metadata),
+            Self::Node(node) => Some(&mut node.metadata),
+            Self::Pod(pod) => Some(&mut pod.metadata),
+            Self::NetworkPolicy(policy) => Some(&mut policy.metadata),
+            Self::Unknown { .. } => None,
+        }
+    }
+
     /// `metadata.name`.
     pub fn name(&self) -> &str {
         match self {
