@@ -1,1 +1,12 @@
-//! (being written)
+//! The lab: a cluster of network namespaces on one machine, with real Open vSwitch and Ferrant's real binaries, and the
+//! packets that are sent through it.
+//!
+//! - [`cluster`] reads a directory of manifests as a person has it and completes it for the lab,
+//! - [`lab`] brings the cluster up (nodes, pods, daemons) and takes it down again, leaving nothing,
+//! - [`probe`] sends real packets and says Reached, Refused or TimedOut.
+//!
+//! Nothing here knows the insides of the binaries: they are started with flags, asked over their sockets and judged by what
+//! happens to packets.
+
+pub mod lab;
+pub mod probe;

@@ -1,0 +1,153 @@
+//! A pod: an empty namespace that the real CNI plugin attaches, called as a container runtime calls it.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use super::process::run_for_output;
+use super::{LabName, Namespace};
+
+/// What a pod is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPlan {
+    /// Its namespace in the cluster.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The node it runs on.
+    pub node: String,
+    /// It has no network of its own but its node's.
+    pub host_network: bool,
+    /// It has ended: it has no network at all.
+    pub terminated: bool,
+    /// The ports its containers declare.
+    pub ports: Vec<(crate::probe::Protocol, u16)>,
+    /// Addresses that the manifest says it has; the lab asks for them.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl PodPlan {
+    /// `namespace/name`.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A pod that is attached.
+pub struct Pod {
+    plan: PodPlan,
+    container: String,
+    addresses: Vec<IpAddr>,
+    namespace: Arc<Namespace>,
+}
+
+/// How a runtime reaches the plugin on one node.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    /// The plugin's binary.
+    pub program: PathBuf,
+    /// The agent's socket for it.
+    pub agent_socket: PathBuf,
+}
+
+impl Pod {
+    /// Makes the pod's namespace and has the plugin attach it (CNI ADD). `node` is where the runtime runs.
+    pub fn attach(name: &LabName, plan: PodPlan, node: &Namespace, plugin: &Plugin) -> Result<Self> {
+        let namespace = Namespace::create(name.namespace(&format!("{}_{}", plan.namespace, plan.name)))?;
+        // A container's sandbox has its own id; the namespace's name is as unique.
+        let container = namespace.name().to_owned();
+        let mut pod = Self { plan, container, addresses: Vec::new(), namespace: Arc::new(namespace) };
+        let answer = pod.call("ADD", node, plugin)?;
+        pod.addresses =
+            addresses_of(&answer).with_context(|| format!("CNI ADD of {} answered {answer}", pod.plan.key()))?;
+        Ok(pod)
+    }
+
+    /// Has the plugin detach the pod (CNI DEL).
+    pub fn detach(&self, node: &Namespace, plugin: &Plugin) -> Result<()> {
+        self.call("DEL", node, plugin).map(drop)
+    }
+
+    /// What it was to be.
+    pub fn plan(&self) -> &PodPlan {
+        &self.plan
+    }
+
+    /// Its addresses, as the plugin's answer gave them.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// Its address of one family.
+    pub fn address(&self, ipv6: bool) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|address| address.is_ipv6() == ipv6)
+    }
+
+    /// Its network.
+    pub fn namespace(&self) -> &Arc<Namespace> {
+        &self.namespace
+    }
+
+    /// One call of the plugin: variables and standard input as the CNI specification 1.1 has them.
+    fn call(&self, command: &str, node: &Namespace, plugin: &Plugin) -> Result<Value> {
+        let mut configuration = json!({
+            "cniVersion": "1.1.0",
+            "name": "ferrant",
+            "type": "ferrant",
+            "agentSocket": plugin.agent_socket,
+        });
+        if !self.plan.addresses.is_empty() {
+            // The conventional capability `ips`: addresses that the runtime wants.
+            let ips: Vec<String> =
+                self.plan.addresses.iter().map(|address| IpNet::from(*address).to_string()).collect();
+            configuration["runtimeConfig"] = json!({ "ips": ips });
+        }
+        let environment = [
+            ("CNI_COMMAND", command.to_owned()),
+            ("CNI_CONTAINERID", self.container.clone()),
+            ("CNI_NETNS", self.namespace.path().display().to_string()),
+            ("CNI_IFNAME", "eth0".to_owned()),
+            ("CNI_PATH", plugin.program.parent().unwrap_or(Path::new("/")).display().to_string()),
+            (
+                "CNI_ARGS",
+                format!(
+                    "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_UID={};K8S_POD_INFRA_CONTAINER_ID={}",
+                    self.plan.namespace, self.plan.name, self.container, self.container
+                ),
+            ),
+        ];
+        let program = plugin.program.display().to_string();
+        let output = run_for_output(node, &[&program], &environment, &configuration.to_string())?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            bail!(
+                "CNI {command} of {} on {} failed ({}): {}{}",
+                self.plan.key(),
+                self.plan.node,
+                output.status,
+                text.trim_end(),
+                String::from_utf8_lossy(&output.stderr).trim_end()
+            );
+        }
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("CNI {command} of {} answered {text}", self.plan.key()))
+    }
+}
+
+fn addresses_of(answer: &Value) -> Result<Vec<IpAddr>> {
+    let ips = answer["ips"].as_array().context("there is no `ips`")?;
+    let mut addresses = Vec::new();
+    for ip in ips {
+        let text = ip["address"].as_str().context("an entry of `ips` has no `address`")?;
+        addresses
+            .push(text.parse::<IpNet>().with_context(|| format!("`{text}` is not an address with a prefix"))?.addr());
+    }
+    ensure!(!addresses.is_empty(), "`ips` is empty");
+    Ok(addresses)
+}

@@ -1,0 +1,125 @@
+//! Open vSwitch of one node: its own ovsdb-server and ovs-vswitchd, every socket and file in one folder.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::process::{Daemon, run};
+use super::{Datapath, Namespace, Pace};
+
+const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
+
+/// A running Open vSwitch.
+pub struct Switch {
+    folder: PathBuf,
+    /// Ended in this order: the switch before its database.
+    vswitchd: Daemon,
+    database: Daemon,
+}
+
+impl Switch {
+    /// Starts both daemons inside `namespace`; they have answered once when this returns.
+    pub fn start(namespace: &Namespace, folder: &Path, datapath: Datapath, pace: Pace) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let at = |name: &str| folder.join(name).display().to_string();
+        create_database(&folder.join("conf.db"))?;
+        let environment = [
+            ("OVS_RUNDIR", folder.display().to_string()),
+            ("OVS_LOGDIR", folder.display().to_string()),
+            ("OVS_DBDIR", folder.display().to_string()),
+        ];
+        let database = Daemon::start_with(
+            namespace,
+            format!("ovsdb-server of {}", namespace.name()),
+            &[
+                "ovsdb-server".to_owned(),
+                at("conf.db"),
+                format!("--remote=punix:{}", at("db.sock")),
+                format!("--unixctl={}", at("ovsdb-server.ctl")),
+                "-vconsole:off".to_owned(),
+                "-vsyslog:off".to_owned(),
+                "-vfile:info".to_owned(),
+                format!("--log-file={}", at("ovsdb-server.log")),
+            ],
+            &environment,
+            &folder.join("ovsdb-server.log"),
+        )?;
+        let mut command = vec![
+            "ovs-vswitchd".to_owned(),
+            format!("unix:{}", at("db.sock")),
+            format!("--unixctl={}", at("ovs-vswitchd.ctl")),
+            "-vconsole:off".to_owned(),
+            "-vsyslog:off".to_owned(),
+            "-vfile:info".to_owned(),
+            format!("--log-file={}", at("ovs-vswitchd.log")),
+        ];
+        if datapath == Datapath::Netdev {
+            // It would look for a kernel module that need not be there.
+            command.push("--disable-system".to_owned());
+        }
+        // vswitchd waits for its database by itself.
+        let vswitchd = Daemon::start_with(
+            namespace,
+            format!("ovs-vswitchd of {}", namespace.name()),
+            &command,
+            &environment,
+            &folder.join("ovs-vswitchd.log"),
+        )?;
+        let mut switch = Self { folder: folder.to_owned(), vswitchd, database };
+        let socket = switch.database_socket();
+        pace.until("ovsdb-server to listen", Duration::from_secs(10), || {
+            switch.database.check()?;
+            Ok(std::os::unix::net::UnixStream::connect(&socket).ok())
+        })?;
+        switch.configure(namespace, &["init"]).context("ovs-vswitchd did not take its first configuration")?;
+        Ok(switch)
+    }
+
+    /// Runs ovs-vsctl(8) and waits until the switch has done what it says.
+    pub fn configure(&mut self, namespace: &Namespace, commands: &[&str]) -> Result<String> {
+        self.vswitchd.check()?;
+        let database = format!("--db=unix:{}", self.database_socket().display());
+        let mut command = vec!["ovs-vsctl", &database, "--timeout=60"];
+        command.extend(commands);
+        run(namespace, &command, "")
+    }
+
+    /// Where the database listens.
+    pub fn database_socket(&self) -> PathBuf {
+        self.folder.join("db.sock")
+    }
+
+    /// Where ovs-vswitchd takes ovs-appctl(8) commands.
+    pub fn control_socket(&self) -> PathBuf {
+        self.folder.join("ovs-vswitchd.ctl")
+    }
+
+    /// Where the bridges' management sockets lie.
+    pub fn run_folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its daemons.
+    pub fn daemons(&mut self) -> [&mut Daemon; 2] {
+        [&mut self.vswitchd, &mut self.database]
+    }
+}
+
+/// An empty database. Made once a lab would be enough, but it takes 5 ms.
+fn create_database(path: &Path) -> Result<()> {
+    let output = Command::new("ovsdb-tool")
+        .arg("create")
+        .arg(path)
+        .arg(SCHEMA)
+        .output()
+        .context("cannot start ovsdb-tool; is Open vSwitch installed?")?;
+    ensure!(
+        output.status.success(),
+        "ovsdb-tool create {}: {}",
+        path.display(),
+        String::from_utf8_lossy(&output.stderr).trim_end()
+    );
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The servers of a pod: they answer each line (TCP) or datagram (UDP) with `NAME CLIENT-ADDRESS` and what they were sent.
+//!
+//! Sockets are made inside the namespace and served by the caller's runtime, so hundreds of pods cost no threads. A socket is
+//! bound to one address, so an answer never comes from another address than the one that was asked.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+
+use super::Protocol;
+use crate::lab::Namespace;
+
+/// Running servers; dropping it ends them.
+#[derive(Default)]
+pub struct Servers {
+    tasks: JoinSet<()>,
+}
+
+/// Starts servers named `owner` inside `namespace`, one for each protocol and address.
+pub async fn serve(namespace: &Namespace, owner: &str, wanted: &[(Protocol, SocketAddr)]) -> Result<Servers> {
+    let list = wanted.to_vec();
+    let open = move || -> Result<Vec<(Protocol, Socket)>> {
+        list.iter()
+            .filter(|(protocol, _)| *protocol != Protocol::Icmp) // the kernel answers echo requests
+            .map(|(protocol, address)| {
+                let socket =
+                    socket_for(*protocol, *address).with_context(|| format!("cannot serve {protocol} {address}"))?;
+                Ok((*protocol, socket))
+            })
+            .collect()
+    };
+    let sockets = namespace.ask(open).await?.with_context(|| format!("the servers of {owner}"))?;
+    let owner: Arc<str> = owner.into();
+    let mut servers = Servers::default();
+    for (protocol, socket) in sockets {
+        if protocol == Protocol::Tcp {
+            let listener = TcpListener::from_std(socket.into()).context("cannot serve TCP")?;
+            servers.tasks.spawn(accept(listener, owner.clone()));
+        } else {
+            let socket = UdpSocket::from_std(socket.into()).context("cannot serve UDP")?;
+            servers.tasks.spawn(answer_datagrams(socket, owner.clone()));
+        }
+    }
+    Ok(servers)
+}
+
+impl Servers {
+    /// Takes over the servers of `more`.
+    pub fn join(&mut self, mut more: Self) {
+        let tasks = std::mem::take(&mut more.tasks);
+        self.tasks.spawn(async move {
+            let mut tasks = tasks;
+            while tasks.join_next().await.is_some() {}
+        });
+    }
+}
+
+fn socket_for(protocol: Protocol, address: SocketAddr) -> std::io::Result<Socket> {
+    let stream = protocol == Protocol::Tcp;
+    let socket = Socket::new(Domain::for_address(address), if stream { Type::STREAM } else { Type::DGRAM }, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    if stream {
+        socket.listen(1024)?;
+    }
+    Ok(socket)
+}
+
+async fn accept(listener: TcpListener, owner: Arc<str>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, client)) => { connections.spawn(answer_lines(stream, client, owner.clone())); }
+                // The client gave up before it was accepted; there will be others.
+                Err(_) => tokio::task::yield_now().await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn answer_lines(stream: TcpStream, client: SocketAddr, owner: Arc<str>) {
+    let mut stream = BufReader::new(stream);
+    let mut line = Vec::new();
+    while matches!(stream.read_until(b'\n', &mut line).await, Ok(length) if length > 0) {
+        let answer = answer(&owner, client, &line);
+        if stream.get_mut().write_all(&answer).await.is_err() {
+            break;
+        }
+        line.clear();
+    }
+}
+
+async fn answer_datagrams(socket: UdpSocket, owner: Arc<str>) {
+    let mut datagram = vec![0; 65536];
+    loop {
+        // An error is ICMP about an earlier answer: its client is gone.
+        let Ok((length, client)) = socket.recv_from(&mut datagram).await else { continue };
+        let _ = socket.send_to(&answer(&owner, client, &datagram[..length]), client).await;
+    }
+}
+
+fn answer(owner: &str, client: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut answer = format!("{owner} {} ", client.ip()).into_bytes();
+    answer.extend_from_slice(request);
+    answer
+}
