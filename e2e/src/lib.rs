@@ -8,5 +8,6 @@
 //! Nothing here knows the insides of the binaries: they are started with flags, asked over their sockets and judged by what
 //! happens to packets.
 
+pub mod cluster;
 pub mod lab;
 pub mod probe;
