@@ -24,7 +24,7 @@ fn command(variables: &[(&str, &str)]) -> Result<Command, (u32, String)> {
 fn a_configuration_as_a_runtime_writes_it() {
     let read = configuration(
         r#"{"cniVersion":"1.0.0","name":"ferrant","type":"ferrant","agentSocket":"/run/a/cni.sock","ipam":{},
-            "capabilities":{"portMappings":true},"runtimeConfig":{},"cni.dev/attachments":[]}"#,
+            "capabilities":{"portMappings":true},"runtimeConfig":{"ips":["10.10.1.7/32","fd00::7"],"x":1},"cni.dev/attachments":[]}"#,
     )
     .expect("it is valid");
     assert_eq!(
@@ -34,6 +34,7 @@ fn a_configuration_as_a_runtime_writes_it() {
             name: "ferrant".into(),
             agent_socket: PathBuf::from("/run/a/cni.sock"),
             previous_result: None,
+            requested_addresses: vec!["10.10.1.7".parse().expect("an address"), "fd00::7".parse().expect("an address")],
         }
     );
     let short = configuration(r#"{"cniVersion":"1.1.0","name":"n"}"#).expect("it is valid");
@@ -59,6 +60,7 @@ fn a_wrong_configuration_is_named_with_its_code() {
         (r#"{"cniVersion":"1.1.0","name":"n","agentSocket":"cni.sock"}"#, 7, "absolute path"),
         (&long_socket, 7, "at most 107 bytes"),
         (r#"{"cniVersion":"1.1.0","name":"n","ipam":{"type":"host-local"}}"#, 2, "host-local"),
+        (r#"{"cniVersion":"1.1.0","name":"n","runtimeConfig":{"ips":["10.10.1.300"]}}"#, 7, "\"10.10.1.300\""),
     ];
     for (text, code, part) in cases {
         let (found, message) = configuration(text).expect_err(text);

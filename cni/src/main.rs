@@ -1,1 +1,15 @@
-fn main() {}
+//! The plugin's process: environment and standard input in, one document and an exit code out.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let answer = cni::answer(|name| std::env::var_os(name), io::stdin().lock());
+    if let Some(document) = answer.document
+        && let Err(error) = writeln!(io::stdout().lock(), "{document}")
+    {
+        eprintln!("ferrant-cni: the answer cannot be written to standard output: {error}");
+        return ExitCode::FAILURE;
+    }
+    if answer.success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

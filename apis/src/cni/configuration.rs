@@ -1,7 +1,9 @@
 //! The network configuration a runtime writes to the plugin's standard input.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,6 +26,8 @@ pub struct NetworkConfiguration {
     pub agent_socket: PathBuf,
     /// `prevResult` as it was given: the plugin stands behind another in a chain, or the runtime repeats the result of ADD.
     pub previous_result: Option<Value>,
+    /// `runtimeConfig.ips` (the conventional capability `ips`): addresses the pod would like to have.
+    pub requested_addresses: Vec<IpAddr>,
 }
 
 /// As it is written; keys the plugin does not use are left to the runtime and to other plugins.
@@ -39,6 +43,13 @@ struct Written {
     #[serde(rename = "prevResult")]
     previous_result: Option<Value>,
     ipam: Option<Value>,
+    #[serde(rename = "runtimeConfig")]
+    runtime: Option<WrittenRuntime>,
+}
+
+#[derive(Deserialize)]
+struct WrittenRuntime {
+    ips: Option<Vec<String>>,
 }
 
 impl NetworkConfiguration {
@@ -49,7 +60,9 @@ impl NetworkConfiguration {
         let name = network_name(written.name)?;
         let agent_socket = socket_path(written.agent_socket)?;
         refuse_delegated_addresses(written.ipam.as_ref())?;
-        Ok(NetworkConfiguration { version, name, agent_socket, previous_result: written.previous_result })
+        let requested_addresses = requested_addresses(written.runtime)?;
+        let previous_result = written.previous_result;
+        Ok(NetworkConfiguration { version, name, agent_socket, previous_result, requested_addresses })
     }
 
     /// ADD makes an interface of its own, so it cannot stand behind a plugin that has made one.
@@ -124,6 +137,22 @@ fn refuse_delegated_addresses(ipam: Option<&Value>) -> Result<(), CniError> {
             "remove it: Ferrant's agent gives addresses from the node's pod CIDRs",
         )),
     }
+}
+
+/// Each is an address, with or without a prefix length (the agent gives host prefixes whatever it says).
+fn requested_addresses(runtime: Option<WrittenRuntime>) -> Result<Vec<IpAddr>, CniError> {
+    let texts = runtime.and_then(|runtime| runtime.ips).unwrap_or_default();
+    let parse = |text: &String| {
+        let address = text.parse().or_else(|_| text.parse::<IpNet>().map(|prefix| prefix.addr()));
+        address.map_err(|_| {
+            CniError::new(
+                ErrorCode::INVALID_CONFIGURATION,
+                format!("\"runtimeConfig.ips\" of the network configuration holds {text:?}"),
+                "write IP addresses, such as 10.10.1.7 or 10.10.1.7/32",
+            )
+        })
+    };
+    texts.iter().map(parse).collect()
 }
 
 /// A value as JSON, short enough for a message.

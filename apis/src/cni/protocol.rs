@@ -35,6 +35,9 @@ pub struct AddRequest {
     /// The pod's UID, where the runtime says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// Addresses the pod would like to have; given when they are this node's and free.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requested_addresses: Vec<IpAddr>,
 }
 
 /// What the plugin has to make in the pod.
