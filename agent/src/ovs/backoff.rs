@@ -1,10 +1,11 @@
 //! How long to wait before connecting again: at first hardly at all, since a restarted daemon is back within a fifth of
-//! a second, then twice as long each time up to a second.
+//! a second, then twice as long each time. The longest wait is short: trying a unix socket costs microseconds, and what
+//! waits for the daemon is the node's network.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(5);
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// The waits of one series of failures.
 #[derive(Debug)]

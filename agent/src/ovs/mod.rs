@@ -5,5 +5,6 @@
 
 mod backoff;
 pub mod jsonrpc;
+pub mod openflow;
 pub mod ovsdb;
 pub mod unixctl;

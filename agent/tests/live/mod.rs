@@ -4,6 +4,8 @@
 //! Readiness is waited for by asking (does the socket answer?), not by sleeping a fixed time.
 #![allow(dead_code, clippy::unwrap_used)] // every test file uses its own part of this
 
+pub mod flow;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

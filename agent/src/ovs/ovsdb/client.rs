@@ -202,7 +202,6 @@ impl Shared {
         loop {
             let generation = self.status.borrow().generation;
             let error = self.run_link().await;
-            tracing::warn!(path = %self.path.display(), %error, "no connection to ovsdb-server, trying again");
             if self.status.borrow().generation != generation {
                 backoff.reset();
             }
@@ -226,6 +225,7 @@ impl Shared {
         }
         self.status.send_modify(|status| {
             status.connected = true;
+            status.last_error = None;
             status.generation += 1;
             status.revision += 1;
         });
@@ -268,9 +268,14 @@ impl Shared {
             state.outgoing = None;
             state.pending.clear();
         }
+        let why: Arc<str> = error.to_string().into();
+        // Said once, however often it is tried.
+        if self.status.borrow().last_error.as_ref() != Some(&why) {
+            tracing::warn!(path = %self.path.display(), %error, "no connection to ovsdb-server, trying again");
+        }
         self.status.send_modify(|status| {
             status.connected = false;
-            status.last_error = Some(error.to_string().into());
+            status.last_error = Some(why);
         });
     }
 }

@@ -1,0 +1,119 @@
+//! What the switch says of its own accord, waiting to be taken.
+//!
+//! The reader never waits for whoever takes events, so the queue is bounded in itself: the last state of each port, and
+//! packets up to a limit; of more packets the newest are dropped and counted, as a switch does itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::connection::Connection;
+
+/// Packets, and other messages that are no port status, that may wait.
+const PACKETS: usize = 1024;
+
+/// One thing the switch, or its connection, did.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A connection is open. What is in the switch may be anything: read it first.
+    Connected(Connection),
+    /// The connection of this generation ended.
+    Disconnected { generation: u64 },
+    /// `OFPT_PORT_STATUS`, the newest of its port.
+    PortStatus(Vec<u8>),
+    /// A packet-in or another message that answers no request.
+    Message(Vec<u8>),
+    /// So many messages were dropped because nobody took them in time.
+    Lost(u64),
+}
+
+/// Takes the events of one session.
+#[derive(Debug)]
+pub struct Events(pub(super) Arc<Queue>);
+
+/// Where the events wait.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    held: Mutex<Held>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    disconnected: Option<u64>,
+    connected: Option<Connection>,
+    ports: BTreeMap<u32, Vec<u8>>,
+    messages: VecDeque<Vec<u8>>,
+    lost: u64,
+}
+
+impl Events {
+    /// The next event. May be dropped while waiting; nothing is lost.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.0.lock().take() {
+                return event;
+            }
+            self.0.filled.notified().await;
+        }
+    }
+}
+
+impl Held {
+    fn take(&mut self) -> Option<Event> {
+        if let Some(generation) = self.disconnected.take() {
+            return Some(Event::Disconnected { generation });
+        }
+        if let Some(connection) = self.connected.take() {
+            return Some(Event::Connected(connection));
+        }
+        if let Some((_, frame)) = self.ports.pop_first() {
+            return Some(Event::PortStatus(frame));
+        }
+        if let Some(frame) = self.messages.pop_front() {
+            return Some(Event::Message(frame));
+        }
+        (self.lost > 0).then(|| Event::Lost(mem::take(&mut self.lost)))
+    }
+}
+
+impl Queue {
+    pub(super) fn connected(&self, connection: Connection) {
+        self.change(|held| held.connected = Some(connection));
+    }
+
+    /// What the old connection said is of no more use: packets cannot be resumed, ports are read again.
+    pub(super) fn disconnected(&self, generation: u64) {
+        self.change(|held| {
+            let unseen = held.connected.take().is_some();
+            *held = Held { disconnected: if unseen { held.disconnected } else { Some(generation) }, ..Held::default() };
+        });
+    }
+
+    pub(super) fn port(&self, number: u32, frame: &[u8]) {
+        self.change(|held| {
+            held.ports.insert(number, frame.to_vec());
+        });
+    }
+
+    pub(super) fn message(&self, frame: &[u8]) {
+        self.change(|held| {
+            if held.messages.len() < PACKETS {
+                held.messages.push_back(frame.to_vec());
+            } else {
+                held.lost += 1;
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Held)) {
+        change(&mut self.lock());
+        self.filled.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
