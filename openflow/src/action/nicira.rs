@@ -1,0 +1,34 @@
+//! The subtypes of Nicira's actions (NXAST_*) that OpenFlow 1.5 connections carry.
+
+pub(super) const RESUBMIT: u16 = 1;
+pub(super) const POP_QUEUE: u16 = 5;
+pub(super) const NOTE: u16 = 8;
+pub(super) const MULTIPATH: u16 = 10;
+pub(super) const BUNDLE: u16 = 12;
+pub(super) const BUNDLE_LOAD: u16 = 13;
+pub(super) const RESUBMIT_TABLE: u16 = 14;
+pub(super) const OUTPUT_REG: u16 = 15;
+pub(super) const LEARN: u16 = 16;
+pub(super) const EXIT: u16 = 17;
+pub(super) const FIN_TIMEOUT: u16 = 19;
+pub(super) const CONTROLLER: u16 = 20;
+pub(super) const DEC_TTL_CNT_IDS: u16 = 21;
+pub(super) const STACK_PUSH: u16 = 27;
+pub(super) const STACK_POP: u16 = 28;
+pub(super) const SAMPLE: u16 = 29;
+pub(super) const OUTPUT_REG2: u16 = 32;
+pub(super) const CONJUNCTION: u16 = 34;
+pub(super) const CT: u16 = 35;
+pub(super) const NAT: u16 = 36;
+pub(super) const CONTROLLER2: u16 = 37;
+pub(super) const SAMPLE2: u16 = 38;
+pub(super) const OUTPUT_TRUNC: u16 = 39;
+pub(super) const SAMPLE3: u16 = 41;
+pub(super) const CLONE: u16 = 42;
+pub(super) const CT_CLEAR: u16 = 43;
+pub(super) const RESUBMIT_TABLE_CT: u16 = 44;
+pub(super) const LEARN2: u16 = 45;
+pub(super) const ENCAP: u16 = 46;
+pub(super) const DECAP: u16 = 47;
+pub(super) const CHECK_PKT_LARGER: u16 = 49;
+pub(super) const DELETE_FIELD: u16 = 50;
