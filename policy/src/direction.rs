@@ -1,8 +1,7 @@
 //! One direction of one packet: which policies isolate the pod, and which of their rules allow.
 //!
-//! "Network policies do not conflict; they are additive. If any policy or policies apply to a given pod for a given
-//! direction, the connections allowed in that direction from that pod is the union of what the applicable policies allow"
-//! (concept, *The two sorts of pod isolation*).
+//! Policies are additive: a pod that any policy isolates in a direction may do what the rules of any of these policies allow,
+//! and nothing else; their order means nothing (concept, *The two sorts of pod isolation*).
 
 use std::collections::BTreeSet;
 
@@ -86,7 +85,7 @@ impl<'a> Reading<'a> {
         let mut allowing = BTreeSet::new();
         for policy in &isolating {
             for (index, (peers, ports)) in direction.rules(policy).into_iter().enumerate() {
-                // "If this field is empty or missing, this rule matches all sources" (API, `from`; `to` alike).
+                // An empty or missing list of peers means everyone (API, `from` and `to`).
                 let anyone = peers.is_empty() && self.knows(Construct::EmptyPeerList);
                 if (anyone || peers.iter().any(|peer| peer_is(namespace(policy), peer))) && ports_match(ports) {
                     allowing.insert(format!("{} {}[{index}]", title(policy), direction.field()));
@@ -99,10 +98,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// "If this field is not specified, it will default based on the existence of ingress or egress rules; policies that
-    /// contain an egress section are assumed to affect egress, and all policies (whether or not they contain an ingress
-    /// section) are assumed to affect ingress" (API, `policyTypes`). The API server's defaulting takes an empty list for a
-    /// missing one, and an empty `egress` for none.
+    /// Without `policyTypes` a policy isolates for ingress, whether or not it has ingress rules, and for egress if it has an
+    /// egress rule (API, `policyTypes`). The API server's defaulting takes an empty list for a missing one.
     fn has_type(self, policy: &NetworkPolicy, direction: Direction) -> bool {
         let types = &policy.spec.policy_types;
         if !types.is_empty() && self.knows(Construct::PolicyTypes) {
@@ -114,8 +111,8 @@ impl<'a> Reading<'a> {
         direction == Direction::Ingress || !policy.spec.egress.is_empty()
     }
 
-    /// "Each NetworkPolicy includes a podSelector which selects the grouping of pods to which the policy applies … An empty
-    /// podSelector selects all pods in the namespace" (concept, *The NetworkPolicy resource*).
+    /// A policy applies to the pods of its own namespace that `podSelector` selects; an empty one selects all of them
+    /// (concept, *The NetworkPolicy resource*).
     fn selects(self, policy: &NetworkPolicy, pod: &Pod) -> bool {
         let same_namespace = pod.metadata.namespace.as_deref().unwrap_or("default") == namespace(policy);
         let selector = policy.spec.pod_selector.clone().unwrap_or_default();

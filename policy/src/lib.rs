@@ -93,7 +93,7 @@ impl<'a> Reading<'a> {
         Ok(Verdict::of(egress, ingress))
     }
 
-    /// "A Pod cannot block access to itself" (concept, *The two sorts of pod isolation*).
+    /// No policy keeps a pod from itself (concept, the exception to the entities a pod can communicate with).
     fn is_to_itself(self, source: &Party<'a>, destination: &Party<'a>) -> bool {
         match (source.who, destination.who) {
             (Who::Pod(source), Who::Pod(destination)) => {
@@ -103,10 +103,9 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// "Traffic to and from the node where a Pod is running is always allowed" (concept, *What you can't do with network
-    /// policies*), of which this network keeps *from*: what the node itself sends to its own pods, kubelet's probes above
-    /// all. A pod's connection *to* its own node meets egress policy as one to any address does, or no policy could keep
-    /// pods from the services of their node.
+    /// The concept's other exception: a pod's traffic from and to its node is always allowed. This network keeps *from*: what
+    /// the node itself sends to its own pods, kubelet's probes above all. A pod's connection *to* its own node meets egress
+    /// policy as one to any address does, or no policy could keep pods from the services of their node.
     fn is_host_origin(self, source: &Party<'a>, destination: &Party<'a>) -> bool {
         match (source.who, destination.who) {
             (Who::Node(node), Who::Pod(pod)) => {

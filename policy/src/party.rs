@@ -109,9 +109,10 @@ impl<'a> Reading<'a> {
 
     /// What a pod is to policies.
     ///
-    /// "NetworkPolicy … for hostNetwork pods is undefined" (concept, *NetworkPolicy and hostNetwork pods*), of which the
-    /// usual reading is taken here: such a pod's traffic is its node's. A pod in phase Succeeded or Failed has given its
-    /// address back (<https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>).
+    /// What policies do to pods of the host's network is left undefined (concept, *NetworkPolicy and hostNetwork pods*); the
+    /// usual reading, also named there, is taken: their traffic is their node's. A pod in phase Succeeded or Failed has ended
+    /// for good (<https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>) and its address is free again.
+    /// A pod that is being deleted counts until then.
     fn who(self, pod: &'a Pod) -> Who<'a> {
         if pod.is_terminated() && self.knows(Construct::TerminatedExclusion) {
             Who::Outside

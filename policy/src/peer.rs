@@ -7,8 +7,7 @@ use crate::party::{Party, Who};
 use crate::{Construct, Reading};
 
 impl<'a> Reading<'a> {
-    /// "There are four kinds of selectors that can be specified in an ingress from section or egress to section" (concept,
-    /// *Behavior of to and from selectors*). Fields of one peer are ANDed, peers of a list are ORed.
+    /// Fields of one peer are ANDed, peers of a list are ORed (concept, *Behavior of `to` and `from` selectors*).
     pub(crate) fn peer_is(self, policy_namespace: &str, peer: &NetworkPolicyPeer, party: &Party<'a>) -> bool {
         if let Some(block) = &peer.ip_block {
             return self.block_holds(block, party);
@@ -23,19 +22,19 @@ impl<'a> Reading<'a> {
         let pod_fits = |selector: &LabelSelector| self.selector_matches(selector, &pod.metadata.labels);
         match (pod_selector, namespace_selector) {
             (None, None) => false,
-            // "podSelector: This selects particular Pods in the same namespace as the NetworkPolicy"
+            // Alone: pods of the policy's own namespace.
             (Some(pods), None) => {
                 (pod_namespace == policy_namespace || !self.knows(Construct::MissingSelector)) && pod_fits(pods)
             }
-            // "namespaceSelector: This selects particular namespaces for which all Pods should be allowed"
+            // Alone: all pods of these namespaces.
             (None, Some(namespaces)) => namespace_fits(namespaces),
-            // "namespaceSelector and podSelector: … selects particular Pods within particular namespaces"
+            // Both: these pods of these namespaces.
             (Some(pods), Some(namespaces)) => namespace_fits(namespaces) && pod_fits(pods),
         }
     }
 
-    /// "ipBlock: This selects particular IP CIDR ranges." The text advises ranges outside the cluster; it does not take the
-    /// addresses of pods out of them, so a range that contains a pod's address is that pod too.
+    /// A range of addresses less its exceptions. The text advises ranges outside the cluster, but it does not take pods'
+    /// addresses out of them: a range that contains a pod's address matches that pod too (API, `ipBlock`).
     fn block_holds(self, block: &IpBlock, party: &Party<'a>) -> bool {
         let holds = |range: &str| range.parse::<IpNet>().is_ok_and(|range| range.contains(&party.address));
         let left_out = self.knows(Construct::Except) && block.except.iter().any(|range| holds(range));

@@ -6,8 +6,8 @@ use crate::party::{Party, Who};
 use crate::{Construct, Protocol, Reading};
 
 impl<'a> Reading<'a> {
-    /// "If this field is empty or missing, this rule matches all ports (traffic not restricted by port)" (API, `ports`):
-    /// then every protocol passes, ICMP too. A list of ports names TCP, UDP or SCTP, so ICMP is never among them.
+    /// An empty or missing list restricts nothing: every port and every protocol passes, ICMP too. A list names ports of
+    /// TCP, UDP or SCTP, so ICMP is never among them (API, `ports`).
     pub(crate) fn ports_match(self, ports: &[NetworkPolicyPort], protocol: Protocol, destination: &Party<'a>) -> bool {
         if ports.is_empty() {
             return self.knows(Construct::EmptyPortList);
@@ -22,8 +22,7 @@ impl<'a> Reading<'a> {
     }
 
     fn port_matches(self, port: &NetworkPolicyPort, protocol: &str, number: u16, destination: &Party<'a>) -> bool {
-        // "protocol represents the protocol (TCP, UDP, or SCTP) which traffic must match. If not specified, this field
-        // defaults to TCP."
+        // A missing protocol means TCP (API, `protocol`).
         let wanted = match port.protocol.as_deref() {
             None | Some("") if !self.knows(Construct::DefaultProtocol) => protocol,
             None | Some("") => "TCP",
@@ -35,10 +34,10 @@ impl<'a> Reading<'a> {
             return false;
         }
         match (&port.port, port.end_port.filter(|_| self.knows(Construct::EndPort))) {
-            // "If this field is not provided, this matches all port names and numbers."
+            // A missing port means every port of the protocol (API, `port`).
             (None, _) => true,
             (Some(IntOrString::Int(first)), None) => i32::from(number) == *first,
-            // "endPort indicates that the range of ports from port to endPort if set, inclusive, should be allowed"
+            // Both ends of the range belong to it (API, `endPort`; KEP-2079).
             (Some(IntOrString::Int(first)), Some(last)) => (*first..=last).contains(&i32::from(number)),
             (Some(IntOrString::String(name)), _) => match destination.who {
                 Who::Pod(pod) => self.knows(Construct::NamedPort) && self.named_port_is(pod, name, wanted, number),
@@ -47,9 +46,9 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// "This can either be a numerical or named port on a pod": the name is looked up in the pod that receives, so it can be
-    /// another number in every pod, and counts with the container's own protocol only. Two containers may use one name: each
-    /// of their ports is meant. Sidecars serve as containers do; other init containers have ended before the pod serves.
+    /// A name is that of a port of a pod (API, `port`): it is looked up in the pod that receives, so it can be another number
+    /// in every pod, and counts with the declared protocol only. Two containers may use one name: each of their ports is
+    /// meant. Sidecars serve as containers do (KEP-753); other init containers have ended before the pod serves.
     fn named_port_is(self, pod: &Pod, name: &str, protocol: &str, number: u16) -> bool {
         let sidecars = pod.spec.init_containers.iter().filter(|container| {
             container.restart_policy.as_deref() == Some("Always") && self.knows(Construct::NamedPortOfSidecar)

@@ -9,8 +9,7 @@ use apis::kubernetes::{LabelSelector, LabelSelectorRequirement};
 use crate::{Construct, Reading};
 
 impl Reading<'_> {
-    /// "All of the requirements, from both matchLabels and matchExpressions are ANDed together"; "an empty label selector
-    /// matches all objects" (API, LabelSelector).
+    /// Every requirement of both fields must hold; without any, everything is selected (API, LabelSelector).
     pub(crate) fn selector_matches(self, selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
         if selector.match_labels.is_empty() && selector.match_expressions.is_empty() {
             return self.knows(Construct::EmptySelector);
@@ -24,7 +23,7 @@ impl Reading<'_> {
         let value = labels.get(&requirement.key);
         let (construct, holds) = match requirement.operator.as_str() {
             "In" => (Construct::OperatorIn, value.is_some_and(|value| requirement.values.contains(value))),
-            // "NotIn … also matches resources with no labels with the key" (labels, *Set-based requirement*).
+            // What lacks the key is not in the values either (labels, *Set-based requirement*).
             "NotIn" => {
                 let otherwise = self.knows(Construct::NotInMissingKey);
                 let holds = value.map_or(otherwise, |value| !requirement.values.contains(value));
