@@ -7,4 +7,5 @@ mod backoff;
 pub mod jsonrpc;
 pub mod openflow;
 pub mod ovsdb;
+pub mod realised;
 pub mod unixctl;

@@ -54,16 +54,16 @@ impl Unixctl {
     /// Runs one command and returns the daemon's text. Dropped before it answers, the connection still owes that
     /// answer; the next call skips it.
     pub async fn call(&mut self, command: &str, arguments: &[&str]) -> Result<String, UnixctlError> {
-        let id = self.send(command, arguments).await?;
-        self.answer(command, id).await
+        self.start(command, arguments).await?.answer().await
     }
 
-    async fn send(&mut self, command: &str, arguments: &[&str]) -> Result<u64, UnixctlError> {
+    /// Sends a command whose answer is waited for separately: it may have arrived at the daemon, or not, when this returns.
+    pub async fn start<'a>(&'a mut self, command: &'a str, arguments: &[&str]) -> Result<Started<'a>, UnixctlError> {
         self.next_id += 1;
         let id = self.next_id;
         let request = Message::Request { id: json!(id), method: command.into(), params: json!(arguments) };
         self.stream.write_all(&request.encode()).await.map_err(|source| self.broken(command, source))?;
-        Ok(id)
+        Ok(Started { connection: self, command, id })
     }
 
     async fn answer(&mut self, command: &str, wanted: u64) -> Result<String, UnixctlError> {
@@ -91,6 +91,21 @@ impl Unixctl {
 
     fn broken(&self, command: &str, source: std::io::Error) -> UnixctlError {
         UnixctlError::Io { command: command.into(), path: self.path.clone(), source }
+    }
+}
+
+/// A command that was sent.
+#[derive(Debug)]
+pub struct Started<'a> {
+    connection: &'a mut Unixctl,
+    command: &'a str,
+    id: u64,
+}
+
+impl Started<'_> {
+    /// Waits for the daemon's text.
+    pub async fn answer(self) -> Result<String, UnixctlError> {
+        self.connection.answer(self.command, self.id).await
     }
 }
 

@@ -104,7 +104,7 @@ impl Database {
 }
 
 impl Switch {
-    /// A switch with the dummy datapath and dummy devices at hand (`--enable-dummy`).
+    /// A switch that has the userspace datapath, and dummy ones (`--enable-dummy`).
     pub async fn start() -> Self {
         let mut switch = Self { database: Database::start().await, daemon: None };
         switch.serve().await;
@@ -114,7 +114,9 @@ impl Switch {
     /// Starts vswitchd again after [`Switch::stop`].
     pub async fn serve(&mut self) {
         let folder = self.database.folder();
-        let child = Command::new("ovs-vswitchd")
+        // In a network namespace of its own, which ends with it: the netdev datapath makes tap devices of fixed names.
+        let child = Command::new("unshare")
+            .args(["--net", "ovs-vswitchd"])
             .arg(format!("unix:{}", self.database.socket().display()))
             .arg(format!("--unixctl={}", self.control().display()))
             .arg(format!("--pidfile={}", folder.join("v.pid").display()))
@@ -164,7 +166,9 @@ impl Switch {
             ..PortSpec::default()
         };
         client.ensure_port(bridge, &port).await.unwrap();
-        assert_eq!(client.port_number(name, START_WITHIN).await.unwrap(), number);
+        let given = client.port_number(name, START_WITHIN).await;
+        let log = || std::fs::read_to_string(self.database.folder().join("v.log")).unwrap();
+        assert!(given.as_ref().is_ok_and(|given| *given == number), "{given:?}; the switch says:\n{}", log());
     }
 
     /// `ovs-ofctl` with OpenFlow 1.5; its trimmed output.
