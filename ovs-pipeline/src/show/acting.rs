@@ -29,7 +29,7 @@ fn action_words(action: &Action, naming: &mut Naming<'_>) -> Vec<String> {
             format!("clause {clause}/{clauses} of {}", naming.conjunction(ConjunctionNumber(*id)))
         }
         Action::Ct(ct) => conntrack(ct, naming),
-        other => format!("{other:?}"),
+        other => other.to_string(),
     }]
 }
 
