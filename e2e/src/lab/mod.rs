@@ -40,7 +40,7 @@ pub use leftovers::Leftovers;
 pub use name::LabName;
 pub use namespace::Namespace;
 pub use node::{Node, NodePlan, mac_of};
-pub use pace::Pace;
+pub use pace::{Pace, is_kernel_vm};
 pub use pod::{Plugin, Pod, PodPlan};
 pub use process::{Daemon, ip, run, run_for_output};
 pub use source::Source;

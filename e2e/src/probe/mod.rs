@@ -6,6 +6,8 @@
 //! needs patience: see [`Patience`].
 
 mod echo;
+mod forged;
+mod kept;
 mod patience;
 mod send;
 mod server;
@@ -20,6 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::lab::Namespace;
 
+pub use forged::{Forged, Forgery, Witness, send_forged};
+pub use kept::Conversation;
 pub use patience::Patience;
 pub use send::{Reply, send, send_all};
 pub use server::{Servers, serve};

@@ -13,6 +13,8 @@ use super::{Patience, Probe, Protocol, Verdict, echo, tcp, udp};
 const ATTEMPTS: u32 = 2;
 /// How many probes are under way at once.
 const AT_ONCE: usize = 128;
+/// How long a token is, in hexadecimal.
+const TOKEN: usize = 16;
 
 /// What became of a probe, and what the server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    fn draw() -> Self {
+    pub(super) fn draw() -> Self {
         static DRAWN: AtomicU64 = AtomicU64::new(1);
         let number = DRAWN.fetch_add(1, Ordering::Relaxed);
         Self { number: (u64::from(std::process::id()) << 40) | number }
@@ -88,13 +90,15 @@ impl Token {
     }
 }
 
-/// Reads a server's answer to `request`; an error when someone else answered, or something else.
+/// Reads a server's answer to `request`; an error when someone else answered, or something else. A long datagram's answer is
+/// as long as the request, so its echo ends early.
 pub(super) fn read_answer(answer: &[u8], request: &[u8], probe: &Probe) -> Result<Reply> {
     let text = String::from_utf8_lossy(answer);
     let mut parts = text.splitn(3, ' ');
     let (owner, seen_as, echoed) = (parts.next(), parts.next(), parts.next());
     let echoed = echoed.with_context(|| format!("the answer is not a server's: {text:?}"))?;
-    anyhow::ensure!(echoed.as_bytes() == request, "the answer echoes another request: {text:?}");
+    let whole = echoed.len() >= TOKEN && request.starts_with(echoed.as_bytes()) && answer.len() >= request.len();
+    anyhow::ensure!(whole, "the answer echoes another request: {text:?}");
     if let Some(expected) = &probe.owner {
         anyhow::ensure!(owner == Some(expected), "{} answered instead of {expected}", owner.unwrap_or_default());
     }

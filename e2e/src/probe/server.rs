@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
@@ -13,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
 use super::Protocol;
+use super::kept::{STREAM, STREAM_AT_MOST, STREAM_EVERY};
 use crate::lab::Namespace;
 
 /// Running servers; dropping it ends them.
@@ -99,11 +101,31 @@ async fn answer_lines(stream: TcpStream, client: SocketAddr, owner: Arc<str>) {
 }
 
 async fn answer_datagrams(socket: UdpSocket, owner: Arc<str>) {
+    let socket = Arc::new(socket);
+    let mut streams = JoinSet::new();
     let mut datagram = vec![0; 65536];
     loop {
         // An error is ICMP about an earlier answer: its client is gone.
         let Ok((length, client)) = socket.recv_from(&mut datagram).await else { continue };
-        let _ = socket.send_to(&answer(&owner, client, &datagram[..length]), client).await;
+        if &datagram[..length] == STREAM {
+            streams.spawn(stream(socket.clone(), client));
+            continue;
+        }
+        let mut answer = answer(&owner, client, &datagram[..length]);
+        // As long as the request where that leaves room for its token: a full-size packet has a full-size answer.
+        answer.truncate(length.max(owner.len() + 64));
+        let _ = socket.send_to(&answer, client).await;
+    }
+}
+
+/// Speaks to a client that has asked once.
+async fn stream(socket: Arc<UdpSocket>, client: SocketAddr) {
+    let start = Instant::now();
+    let mut ticks = tokio::time::interval(STREAM_EVERY);
+    while start.elapsed() < STREAM_AT_MOST {
+        ticks.tick().await;
+        // An error is ICMP about the one before.
+        let _ = socket.send_to(b"still here\n", client).await;
     }
 }
 

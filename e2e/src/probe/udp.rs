@@ -38,7 +38,7 @@ pub(super) async fn attempt(probe: &Probe, token: &Token, limit: Duration) -> Re
 }
 
 /// A socket that hears only `to`, and ICMP about what it sent there.
-fn socket_for(to: SocketAddr, source: Option<IpAddr>) -> std::io::Result<Socket> {
+pub(super) fn socket_for(to: SocketAddr, source: Option<IpAddr>) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
     if let Some(source) = source {

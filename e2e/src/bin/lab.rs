@@ -1,0 +1,91 @@
+//! `lab`: the commands behind `make demo`, `make try`, `make sandbox` and `make e2e`.
+//!
+//! Progress goes to standard error, results to standard output, and the last line there is one JSON object. The exit status
+//! is 0 only when everything was as it should be.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+use e2e::command::{demo, kernel, sandbox, story, trial};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Parser)]
+#[command(name = "lab", about = "A cluster of network namespaces, with real Open vSwitch and real packets")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Three nodes, a handful of pods, policies applied one by one
+    Demo(demo::Arguments),
+    /// The lab from a directory of manifests, and what becomes of packets in it
+    Try(trial::Arguments),
+    /// A lab that stays up, with a shell and things to try
+    Sandbox(sandbox::Arguments),
+    /// The user stories
+    Story(story::Arguments),
+}
+
+impl Command {
+    fn datapath(&self) -> e2e::lab::Datapath {
+        match self {
+            Self::Demo(arguments) => arguments.lab.datapath,
+            Self::Try(arguments) => arguments.lab.datapath,
+            Self::Sandbox(arguments) => arguments.lab.datapath,
+            Self::Story(arguments) => arguments.lab.datapath,
+        }
+    }
+
+    /// True when all was as it should be.
+    async fn run(self) -> Result<bool> {
+        match self {
+            Self::Demo(arguments) => demo::run(arguments).await,
+            Self::Try(arguments) => trial::run(arguments).await,
+            Self::Sandbox(arguments) => sandbox::run(arguments).await,
+            Self::Story(arguments) => story::run(arguments).await,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match kernel::elsewhere(arguments.command.datapath()) {
+        Ok(None) => {}
+        Ok(Some(code)) => return code,
+        Err(error) => return failed(&error),
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    // Whatever ends the run drops the lab, and dropping it takes it down.
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = arguments.command.run() => outcome,
+            interrupted = interrupted() => interrupted,
+        }
+    });
+    drop(runtime);
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("lab: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn interrupted() -> Result<bool> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    bail!("interrupted; the lab is taken down")
+}
