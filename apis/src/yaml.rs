@@ -101,11 +101,11 @@ pub fn text(bytes: &[u8]) -> Result<&str, YamlError> {
         return Err(too_long(bytes.len()));
     }
     let place = |valid: &[u8]| {
-        let line_start = valid.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let lines = valid.iter().filter(|byte| **byte == b'\n').count();
-        let column = String::from_utf8_lossy(&valid[line_start..]).chars().count();
+        let valid = String::from_utf8_lossy(valid);
+        let last = lines(&valid).last().filter(|line| !line.ends_with(['\n', '\r'])).unwrap_or_default();
+        let breaks = lines(&valid).filter(|line| line.ends_with(['\n', '\r'])).count();
         let narrow = |number: usize| u32::try_from(number + 1).unwrap_or(u32::MAX);
-        Position { line: narrow(lines), column: narrow(column) }
+        Position { line: narrow(breaks), column: narrow(last.chars().count()) }
     };
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let position = place(&bytes[..error.valid_up_to()]);
@@ -174,7 +174,7 @@ fn chunks(text: &str) -> Vec<Chunk<'_>> {
             found.push(Chunk { offset, text: &text[start..end] });
         }
     };
-    for (number, line) in (0u32..).zip(text.split_inclusive('\n')) {
+    for (number, line) in (0u32..).zip(lines(text)) {
         let marker = |marker: &str| {
             line.strip_prefix(marker).filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
         };
@@ -197,6 +197,21 @@ fn chunks(text: &str) -> Vec<Chunk<'_>> {
     }
     close(start, at, start_line, content || directive);
     found
+}
+
+/// The lines of a text with their ends: LF, CR LF, or CR alone, as YAML has it.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = match rest.find(['\n', '\r']) {
+            Some(at) if rest[at..].starts_with("\r\n") => at + 2,
+            Some(at) => at + 1,
+            None => rest.len(),
+        };
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 /// Nothing but white space and a comment.

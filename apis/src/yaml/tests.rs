@@ -173,7 +173,7 @@ const BROKEN: &[(&str, &str)] = &[
     ("a: *x\n", "line 1, column 4: alias references unknown anchor; define the anchor with `&name` before its use"),
     ("a: &x [*x]", "line 1, column 8: recursive references"),
     ("a: .nan", "line 1, column 4: non-finite float"),
-    ("? [a]\n: b", "line 1, column 3: a key must be text, but is a list"),
+    ("? [a]\n: b", "line 1, column 3: expected string scalar"),
     ("a: b: c", "line 1, column 5: mapping values are not allowed"),
     ("a: \u{1}", "line 1, column 4: unexpected character"),
     (
@@ -215,6 +215,32 @@ fn one_broken_document_takes_no_other_with_it() {
     assert_eq!(found.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     assert_eq!(found[1].as_ref().unwrap_err().line, 5);
     assert_eq!(found[2].as_ref().unwrap().line, 7);
+}
+
+#[test]
+fn every_end_of_line_counts() {
+    for end in ["\n", "\r\n", "\r"] {
+        let text = "# x\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\na: [\n".replace('\n', end);
+        let found = documents(&text);
+        assert_eq!((found.len(), found[0].as_ref().unwrap().line), (2, 3), "{end:?}");
+        assert!(found[1].as_ref().unwrap_err().line >= 7, "{end:?}");
+        let bytes = [text.as_bytes(), b"a\xff"].concat();
+        assert_eq!(super::text(&bytes).unwrap_err().to_string()[..17], *"line 8, column 2:");
+    }
+}
+
+/// What JSON-minded tools make of scalars before anything looks at them.
+#[test]
+fn scalars_are_read_as_kubernetes_tools_read_them() {
+    let text = "apiVersion: v1
+kind: Pod
+metadata: {name: a, labels: {quoted: '0400', text: a0400}}
+spec: {hostNetwork: yes, containers: [{ports: [{containerPort: 0120}, {containerPort: 8e1}, {containerPort: 0x50}]}]}
+";
+    let Object::Pod(pod) = only(text).object else { panic!() };
+    assert_eq!(pod.spec.containers[0].ports.iter().map(|port| port.container_port).collect::<Vec<_>>(), [80, 80, 80]);
+    assert!(pod.spec.host_network);
+    assert_eq!(pod.metadata.labels["quoted"], "0400");
 }
 
 #[test]
@@ -307,12 +333,12 @@ fn fields_are_found_by_their_path() {
 
 /// Whatever is read is said with a place in the text, and what is read survives being written and read again.
 fn check_any(text: &str) -> Result<(), TestCaseError> {
-    let lines = u32::try_from(text.split('\n').count()).unwrap();
+    let lines = u32::try_from(lines(text).count()).unwrap() + 1;
     for found in documents(text) {
         let document = match found {
             Ok(document) => document,
             Err(error) => {
-                prop_assert!((1..=lines + 1).contains(&error.line) && error.column > 0, "{error:?}");
+                prop_assert!((1..=lines).contains(&error.line) && error.column > 0, "{error:?}");
                 prop_assert!(!error.what.is_empty() && !error.what_to_do.is_empty(), "{error:?}");
                 continue;
             }

@@ -1,7 +1,7 @@
 //! A document as a tree in which every value knows its line.
 //!
 //! Scalars are typed as Kubernetes tools type them (`yes` is a boolean, `0400` is 256, `"80"` is text), because those tools
-//! turn YAML into JSON before anything looks at it.
+//! turn YAML into JSON before anything looks at it. A key is its text.
 
 use std::fmt;
 
@@ -152,21 +152,6 @@ fn position<T>(spanned: &Spanned<T>) -> Position {
     Position { line: narrow(spanned.referenced.line()), column: narrow(spanned.referenced.column()) }
 }
 
-/// A key as JSON has it: always text.
-struct Key(String);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Text(text) => Ok(Self(text)),
-            Value::Bool(value) => Ok(Self(value.to_string())),
-            Value::Int(value) => Ok(Self(value.to_string())),
-            Value::Float(value) => Ok(Self(value.to_string())),
-            other => Err(D::Error::custom(format!("a key must be text, but is {}", other.describe()))),
-        }
-    }
-}
-
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ValueVisitor)
@@ -240,10 +225,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries: Vec<Entry> = Vec::new();
-        while let Some(key) = map.next_key::<Spanned<Key>>()? {
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
             let position = position(&key);
-            let key = key.value.0;
-            entries.push(Entry { position, key, tree: map.next_value()? });
+            entries.push(Entry { position, key: key.value, tree: map.next_value()? });
         }
         let mut keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
         keys.sort_unstable();
