@@ -6,10 +6,10 @@
 //!
 //! How a packet passes through [`evaluate`]:
 //!
-//! 1. [`party`] finds out who source and destination are: a pod, a node, or an address outside.
+//! 1. `party` finds out who source and destination are: a pod, a node, or an address outside.
 //! 2. A pod that sends in another's name is stopped: [`Decision::DeniedSpoof`].
 //! 3. A pod that talks to itself never leaves itself, and what a node sends to its own pods always passes.
-//! 4. [`direction`] asks the policies that isolate the source for egress, and those that isolate the destination for
+//! 4. `direction` asks the policies that isolate the source for egress, and those that isolate the destination for
 //!    ingress. Both must allow. Each direction says which rules allowed, or which policies isolated.
 //!
 //! [`Construct`] names every rule of the reading; [`evaluate_without`] gives the verdict of a world that lacks one of them,
@@ -25,7 +25,7 @@
 //! - KEP-2161 (namespaces by name): <https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/2161-apiserver-default-labels>
 //!
 //! Kinds with tiers, with Pass and with Reject come later: [`Decision`] and [`Outcome`] are open enums, and a direction is
-//! decided in one place ([`direction`]), where a tier before the NetworkPolicies would be asked first.
+//! decided in one place (`direction`), where a tier before the NetworkPolicies would be asked first.
 
 mod cluster;
 mod construct;
