@@ -4,13 +4,18 @@
 //! - [`cluster`] reads a directory of manifests as a person has it and completes it for the lab,
 //! - [`lab`] brings the cluster up (nodes, pods, daemons) and takes it down again, leaving nothing,
 //! - [`probe`] sends real packets and says Reached, Refused or TimedOut.
+//! - [`oracle`] draws clusters and packets and holds the system against the meaning of policies; [`mutants`] breaks the system to
+//!   see that this is noticed; [`bad_input`] gives it what is wrong,
 //! - [`stage`] puts a cluster on the lab and asks it, by packets and by the agents' words.
 //!
 //! Nothing here knows the insides of the binaries: they are started with flags, asked over their sockets and judged by what
 //! happens to packets.
 
+pub mod bad_input;
 pub mod cluster;
 pub mod command;
 pub mod lab;
+pub mod mutants;
+pub mod oracle;
 pub mod probe;
 pub mod stage;

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use e2e::command::{demo, kernel, sandbox, story, trial};
+use e2e::command::{checks, demo, kernel, sandbox, story, trial};
+use e2e::mutants;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -26,7 +27,14 @@ enum Command {
     /// A lab that stays up, with a shell and things to try
     Sandbox(sandbox::Arguments),
     /// The user stories
+    #[command(name = "stories")]
     Story(story::Arguments),
+    /// Draw clusters, policies and packets; compare the system with the evaluator
+    Oracle(checks::OracleArguments),
+    /// Break the system on purpose; every break must be noticed
+    Mutants(mutants::Arguments),
+    /// Manifests, CNI calls and flags that are wrong
+    BadInput(checks::BadInputArguments),
 }
 
 impl Command {
@@ -36,6 +44,9 @@ impl Command {
             Self::Try(arguments) => arguments.lab.datapath,
             Self::Sandbox(arguments) => arguments.lab.datapath,
             Self::Story(arguments) => arguments.lab.datapath,
+            Self::Oracle(arguments) => arguments.lab.datapath,
+            Self::Mutants(_) => e2e::lab::Datapath::Netdev,
+            Self::BadInput(arguments) => arguments.lab.datapath,
         }
     }
 
@@ -46,6 +57,9 @@ impl Command {
             Self::Try(arguments) => trial::run(arguments).await,
             Self::Sandbox(arguments) => sandbox::run(arguments).await,
             Self::Story(arguments) => story::run(arguments).await,
+            Self::Oracle(arguments) => checks::oracle(arguments).await,
+            Self::Mutants(arguments) => checks::mutants(&arguments),
+            Self::BadInput(arguments) => checks::bad_input(arguments).await,
         }
     }
 }

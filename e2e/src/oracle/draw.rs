@@ -126,8 +126,10 @@ pub const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
 /// A cluster without policies.
 pub fn cluster(random: &mut Random, pods: usize) -> Drawn {
-    let namespaces: Vec<Namespace> =
-        NAMESPACES[..random.between(2, 4)].iter().map(|&name| Namespace { name, labels: labels(random, &NAMESPACE_LABELS) }).collect();
+    let namespaces: Vec<Namespace> = NAMESPACES[..random.between(2, 4)]
+        .iter()
+        .map(|&name| Namespace { name, labels: labels(random, &NAMESPACE_LABELS) })
+        .collect();
     let pods = (0..pods).map(|index| pod(random, &namespaces, index)).collect();
     Drawn { namespaces, pods, policies: Vec::new() }
 }
@@ -139,7 +141,7 @@ fn pod(random: &mut Random, namespaces: &[Namespace], index: usize) -> Pod {
         _ => Part::Pod,
     };
     Pod {
-        namespace: random.pick(namespaces).name,
+        namespace: namespaces[random.below(namespaces.len())].name,
         name: format!("pod-{index}"),
         node: NODES[index % NODES.len()],
         labels: labels(random, &POD_LABELS),
@@ -149,17 +151,20 @@ fn pod(random: &mut Random, namespaces: &[Namespace], index: usize) -> Pod {
 }
 
 fn labels<const N: usize>(random: &mut Random, from: &[(&'static str, [&'static str; 3]); N]) -> Labels {
-    from.iter().filter_map(|(key, values)| random.percent(80).then(|| (*key, *random.pick(values)))).collect()
+    let kept: Vec<_> = from.iter().filter(|_| random.percent(80)).collect();
+    kept.into_iter().map(|(key, values)| (*key, random.pick(values))).collect()
 }
 
 /// The same name may mean another number on another pod, or another protocol.
 fn container_ports(random: &mut Random) -> Vec<ContainerPort> {
     let mut ports: Vec<ContainerPort> = Vec::new();
     for _ in 0..random.between(1, 4) {
-        let name = random.percent(70).then(|| *random.pick(&NAMES));
-        let protocol = if random.percent(60) { "TCP" } else { *random.pick(&PROTOCOLS) };
-        let number = *random.pick(&NUMBERS);
-        let taken = ports.iter().any(|port| (port.number == number && port.protocol == protocol) || (name.is_some() && port.name == name));
+        let name = random.percent(70).then(|| random.pick(&NAMES));
+        let protocol = if random.percent(60) { "TCP" } else { random.pick(&PROTOCOLS) };
+        let number = random.pick(&NUMBERS);
+        let taken = ports
+            .iter()
+            .any(|port| (port.number == number && port.protocol == protocol) || (name.is_some() && port.name == name));
         if !taken {
             ports.push(ContainerPort { name, protocol, number });
         }
@@ -187,7 +192,7 @@ fn policy(random: &mut Random, cluster: &Drawn, index: usize) -> Policy {
         _ => Some(vec!["Egress"]),
     };
     Policy {
-        namespace: random.pick(&cluster.namespaces).name,
+        namespace: cluster.namespaces[random.below(cluster.namespaces.len())].name,
         name: format!("policy-{index}"),
         pods: selector(random, &POD_LABELS, 25),
         types,
@@ -219,7 +224,10 @@ fn peer(random: &mut Random) -> Peer {
         0..=2 => block(random),
         3..=4 => Peer::Pods { namespaces: None, pods: Some(selector(random, &POD_LABELS, 30)) },
         5..=6 => Peer::Pods { namespaces: Some(selector(random, &NAMESPACE_LABELS, 20)), pods: None },
-        _ => Peer::Pods { namespaces: Some(selector(random, &NAMESPACE_LABELS, 30)), pods: Some(selector(random, &POD_LABELS, 15)) },
+        _ => Peer::Pods {
+            namespaces: Some(selector(random, &NAMESPACE_LABELS, 30)),
+            pods: Some(selector(random, &POD_LABELS, 15)),
+        },
     }
 }
 
@@ -264,18 +272,22 @@ fn inside(cidr: &str, hole: &str) -> bool {
     }
 }
 
-fn selector<const N: usize>(random: &mut Random, keys: &[(&'static str, [&'static str; 3]); N], empty: usize) -> Selector {
+fn selector<const N: usize>(
+    random: &mut Random,
+    keys: &[(&'static str, [&'static str; 3]); N],
+    empty: usize,
+) -> Selector {
     if random.percent(empty) {
         return Selector::default();
     }
     let mut selector = Selector::default();
     if random.percent(70) {
         let (key, values) = random.pick(keys);
-        selector.labels.insert(key, random.pick(values));
+        selector.labels.insert(key, random.pick(&values));
     }
     if random.percent(45) || selector.labels.is_empty() {
         let (key, values) = random.pick(keys);
-        let operator = *random.pick(&["In", "NotIn", "Exists", "DoesNotExist"]);
+        let operator = random.pick(&["In", "NotIn", "Exists", "DoesNotExist"]);
         let values = match operator {
             "In" | "NotIn" => values[..random.between(1, 2)].to_vec(),
             _ => Vec::new(),
@@ -296,9 +308,9 @@ fn port(random: &mut Random) -> Port {
         0 => Port { protocol, port: None, end: None },
         1..=3 => Port { protocol, port: Some(Target::Name(random.pick(&NAMES))), end: None },
         4..=5 => {
-            let first = *random.pick(&[79, 80, 400, 5000, 8000]);
-            Port { protocol, port: Some(Target::Number(first)), end: Some(first + *random.pick(&[0, 1, 43, 432, 1090])) }
+            let first = random.pick(&[79, 80, 400, 5000, 8000]);
+            Port { protocol, port: Some(Target::Number(first)), end: Some(first + random.pick(&[0, 1, 43, 432, 1090])) }
         }
-        _ => Port { protocol, port: Some(Target::Number(*random.pick(&NUMBERS))), end: None },
+        _ => Port { protocol, port: Some(Target::Number(random.pick(&NUMBERS))), end: None },
     }
 }

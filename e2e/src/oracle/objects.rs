@@ -105,8 +105,11 @@ fn port(port: &Port) -> Value {
 }
 
 fn selector(selector: &Selector) -> Value {
-    let expressions: Vec<Value> =
-        selector.expressions.iter().map(|e| json!({"key": e.key, "operator": e.operator, "values": e.values})).collect();
+    let expressions: Vec<Value> = selector
+        .expressions
+        .iter()
+        .map(|e| json!({"key": e.key, "operator": e.operator, "values": e.values}))
+        .collect();
     json!({"matchLabels": labels(&selector.labels), "matchExpressions": expressions})
 }
 

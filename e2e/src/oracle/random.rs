@@ -34,8 +34,8 @@ impl Random {
     }
 
     /// One of a non-empty list.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
     }
 
     /// Another generator, independent of what this one draws next.

@@ -7,7 +7,11 @@ use super::draw::{Drawn, Labels, Namespace, Part, Peer, Pod, Policy, Port, Rule,
 
 /// One namespace.
 pub fn namespace(namespace: &Namespace) -> String {
-    format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {}\n  labels: {}\n", namespace.name, flow(&namespace.labels))
+    format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {}\n  labels: {}\n",
+        namespace.name,
+        flow(&namespace.labels)
+    )
 }
 
 /// One pod.
@@ -24,7 +28,8 @@ pub fn pod(pod: &Pod) -> String {
     }
     text += "  containers:\n  - name: main\n    image: none\n    ports:\n";
     for port in &pod.ports {
-        write!(text, "    - containerPort: {}\n      protocol: {}\n", port.number, port.protocol).expect("writing to a string");
+        write!(text, "    - containerPort: {}\n      protocol: {}\n", port.number, port.protocol)
+            .expect("writing to a string");
         if let Some(name) = port.name {
             writeln!(text, "      name: {name}").expect("writing to a string");
         }
@@ -128,7 +133,8 @@ fn selector(selector: &Selector) -> String {
             .expressions
             .iter()
             .map(|e| {
-                let values = if e.values.is_empty() { String::new() } else { format!(", values: [{}]", e.values.join(", ")) };
+                let values =
+                    if e.values.is_empty() { String::new() } else { format!(", values: [{}]", e.values.join(", ")) };
                 format!("{{key: {}, operator: {}{values}}}", e.key, e.operator)
             })
             .collect();
