@@ -23,6 +23,21 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest answer that is read, in bytes.
 const ANSWER_LIMIT: u64 = 1 << 20;
 
+/// Why a request brought nothing.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What to answer the runtime.
+    pub(crate) error: CniError,
+    /// The request was sent and no answer came: the agent may have done what it was asked.
+    pub(crate) undecided: bool,
+}
+
+impl From<Failure> for CniError {
+    fn from(failure: Failure) -> CniError {
+        failure.error
+    }
+}
+
 /// The agent behind a socket.
 pub(crate) struct Agent<'path> {
     socket: &'path Path,
@@ -35,55 +50,52 @@ impl<'path> Agent<'path> {
     }
 
     /// What to make in the pod; the agent reserves it.
-    pub(crate) fn add(&self, request: &AddRequest) -> Result<Plan, CniError> {
+    pub(crate) fn add(&self, request: &AddRequest) -> Result<Plan, Failure> {
         self.ask(ADD_PATH, request)
     }
 
     /// The pod's half is made: the agent makes the node's, and answers when the pod can talk.
-    pub(crate) fn confirm(&self, request: &ConfirmRequest) -> Result<AddResult, CniError> {
+    pub(crate) fn confirm(&self, request: &ConfirmRequest) -> Result<AddResult, Failure> {
         self.ask(CONFIRM_PATH, request)
     }
 
     /// The pod's half is gone.
-    pub(crate) fn delete(&self, request: &DelRequest) -> Result<(), CniError> {
+    pub(crate) fn delete(&self, request: &DelRequest) -> Result<(), Failure> {
         self.ask::<Value>(DELETE_PATH, request).map(drop)
     }
 
-    fn ask<A: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<A, CniError> {
+    fn ask<A: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<A, Failure> {
         let socket = self.socket.display();
+        let failure = |undecided, code, message, details| Failure {
+            error: CniError::new(code, message, details),
+            undecided,
+        };
         let body = serde_json::to_vec(request).map_err(|error| {
-            CniError::new(ErrorCode::AGENT_FAILED, format!("the request {path} cannot be written"), error.to_string())
+            let message = format!("the request {path} cannot be written");
+            failure(false, ErrorCode::AGENT_FAILED, message, error.to_string())
         })?;
         let stream = connect(self.socket).map_err(|error| {
-            CniError::new(
-                ErrorCode::TRY_AGAIN_LATER,
-                format!("Ferrant's agent cannot be reached at {socket}"),
-                format!("{error}; it is starting or down (see its log), or \"agentSocket\" names another place"),
-            )
+            let message = format!("Ferrant's agent cannot be reached at {socket}");
+            let details = format!("{error}; it is starting or down (see its log), or \"agentSocket\" names another place");
+            failure(false, ErrorCode::TRY_AGAIN_LATER, message, details)
         })?;
         let (status, answer) = exchange(stream, path, &body).map_err(|error| {
-            CniError::new(
-                ErrorCode::TRY_AGAIN_LATER,
-                format!("Ferrant's agent at {socket} did not answer {path}"),
-                error.to_string(),
-            )
+            let message = format!("Ferrant's agent at {socket} did not answer {path}");
+            failure(true, ErrorCode::TRY_AGAIN_LATER, message, error.to_string())
         })?;
         if status == 200 {
             return serde_json::from_slice(&answer).map_err(|error| {
-                CniError::new(
-                    ErrorCode::AGENT_FAILED,
-                    format!("the answer of Ferrant's agent at {socket} to {path} cannot be read"),
-                    format!("{error}; plugin and agent may be of different versions"),
-                )
+                let message = format!("the answer of Ferrant's agent at {socket} to {path} cannot be read");
+                let details = format!("{error}; plugin and agent may be of different versions");
+                failure(true, ErrorCode::AGENT_FAILED, message, details)
             });
         }
-        Err(serde_json::from_slice(&answer).unwrap_or_else(|_| {
-            CniError::new(
-                ErrorCode::AGENT_FAILED,
-                format!("Ferrant's agent at {socket} answered {path} with status {status}"),
-                String::from_utf8_lossy(&answer).chars().take(200).collect::<String>(),
-            )
-        }))
+        let error = serde_json::from_slice(&answer).unwrap_or_else(|_| {
+            let message = format!("Ferrant's agent at {socket} answered {path} with status {status}");
+            let start = String::from_utf8_lossy(&answer).chars().take(200).collect::<String>();
+            CniError::new(ErrorCode::AGENT_FAILED, message, start)
+        });
+        Err(Failure { error, undecided: false })
     }
 }
 

@@ -16,20 +16,25 @@ pub(crate) fn attach(configuration: &NetworkConfiguration, request: &Attach) -> 
     pod.refuse_same(&node)?;
 
     let agent = Agent::at(&configuration.agent_socket);
-    attach_planned(&agent, configuration, request, &pod, &node).map_err(|error| {
-        // The runtime sends DEL after a failed ADD, but need not; the agent takes a DEL for what it does not know.
+    let plan = agent.add(&planning(configuration, request)).map_err(|failure| {
+        // A plan refused is nothing reserved, and a DEL could hit what is attached already.
+        if failure.undecided { forget(&agent, request, failure.error) } else { failure.error }
+    })?;
+    // The runtime sends DEL after a failed ADD, but need not.
+    make_interface(&plan, request, &pod, &node).map_err(|error| forget(&agent, request, error))?;
+    let key = ConfirmRequest { container_id: request.container_id.clone(), interface: request.interface.clone() };
+    agent.confirm(&key).map_err(|failure| {
+        let error = match pod.inside(|| interface::remove(&request.interface)) {
+            Ok(Ok(_)) => failure.error,
+            Ok(Err(left)) => also(failure.error, &left.to_string()),
+            Err(left) => also(failure.error, &left.message),
+        };
         forget(&agent, request, error)
     })
 }
 
-fn attach_planned(
-    agent: &Agent,
-    configuration: &NetworkConfiguration,
-    request: &Attach,
-    pod: &Namespace,
-    node: &Namespace,
-) -> Result<AddResult, CniError> {
-    let plan = agent.add(&AddRequest {
+fn planning(configuration: &NetworkConfiguration, request: &Attach) -> AddRequest {
+    AddRequest {
         container_id: request.container_id.clone(),
         interface: request.interface.clone(),
         network_namespace: request.network_namespace.clone(),
@@ -37,15 +42,7 @@ fn attach_planned(
         pod_name: request.pod.name.clone(),
         pod_uid: request.pod.uid.clone(),
         requested_addresses: configuration.requested_addresses.clone(),
-    })?;
-    make_interface(&plan, request, pod, node)?;
-    let confirmed = agent
-        .confirm(&ConfirmRequest { container_id: request.container_id.clone(), interface: request.interface.clone() });
-    confirmed.map_err(|error| match pod.inside(|| interface::remove(&request.interface)) {
-        Ok(Ok(_)) => error,
-        Ok(Err(left)) => also(error, &left.to_string()),
-        Err(left) => also(error, &left.message),
-    })
+    }
 }
 
 fn make_interface(plan: &Plan, request: &Attach, pod: &Namespace, node: &Namespace) -> Result<(), CniError> {
@@ -66,8 +63,7 @@ fn forget(agent: &Agent, request: &Attach, error: CniError) -> CniError {
     let request = DelRequest { container_id: request.container_id.clone(), interface: request.interface.clone() };
     match agent.delete(&request) {
         Ok(()) => error,
-        Err(left) if left == error => error,
-        Err(left) => also(error, &left.to_string()),
+        Err(left) => also(error, &left.error.to_string()),
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) fn detach(configuration: &NetworkConfiguration, request: &Detach) -> 
     let pod = remove_interface(request);
     let agent = Agent::at(&configuration.agent_socket)
         .delete(&DelRequest { container_id: request.container_id.clone(), interface: request.interface.clone() });
-    pod.and(agent)
+    pod.and(agent.map_err(CniError::from))
 }
 
 fn remove_interface(request: &Detach) -> Result<(), CniError> {

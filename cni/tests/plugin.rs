@@ -187,6 +187,17 @@ fn a_confirmation_that_fails_takes_the_interface_back() {
 }
 
 #[test]
+fn a_plan_that_is_refused_changes_nothing() {
+    let refused = CniError::new(ErrorCode::ADDRESSES_EXHAUSTED, "no address is left in 10.10.1.0/30", "add a pod CIDR");
+    let agent = FakeAgent::new(move |_| Err(refused.clone()));
+    let cluster = Cluster { node: Place::new(), pod: Place::new(), agent };
+    let (code, message) = cluster.call("ADD").failed();
+    assert_eq!((code, message.as_str()), (101, "no address is left in 10.10.1.0/30 | \"add a pod CIDR\""));
+    cluster.nothing_is_left();
+    assert_eq!(cluster.agent.asked(), ["/v1/add"]);
+}
+
+#[test]
 fn a_step_that_the_kernel_refuses_is_named_and_taken_back() {
     let mut wrong = plan(&["4"], true);
     wrong.routes[0].gateway = "192.0.2.1".parse().expect("an address");

@@ -1,0 +1,129 @@
+//! What is given, in which order, and what is said when nothing is left.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use super::{Ipam, IpamError, gateway};
+
+fn cidrs(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().map(|text| text.parse().expect("a prefix")).collect()
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn next(ipam: &mut Ipam) -> String {
+    let given = ipam.allocate(&[]).expect("an address is left");
+    given.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_gateway_is_the_first_address() {
+    let gateways = cidrs(&["10.10.1.0/24", "10.10.1.7/24", "fd00:10:0:1::/64", "10.0.0.4/32", "10.0.0.4/31"]);
+    let gateways = gateways.iter().map(|cidr| gateway(cidr).to_string()).collect::<Vec<_>>();
+    assert_eq!(gateways, ["10.10.1.1", "10.10.1.1", "fd00:10:0:1::1", "10.0.0.4", "10.0.0.5"]);
+}
+
+#[test]
+fn a_dual_stack_node_gives_one_of_each() {
+    let mut ipam = Ipam::new(&cidrs(&["fd00:10:0:1::/64", "10.10.1.0/24"]));
+    assert_eq!(next(&mut ipam), "10.10.1.2 fd00:10:0:1::2");
+    assert_eq!(next(&mut ipam), "10.10.1.3 fd00:10:0:1::3");
+}
+
+#[test]
+fn what_was_freed_comes_last_and_in_order() {
+    let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/29"])); // pods: .2 to .6
+    for expected in ["10.0.0.2", "10.0.0.3", "10.0.0.4"] {
+        assert_eq!(next(&mut ipam), expected);
+    }
+    ipam.release(&[address("10.0.0.3")]);
+    ipam.release(&[address("10.0.0.2")]);
+    ipam.release(&[address("10.0.0.2")]);
+    let order = (0..4).map(|_| next(&mut ipam)).collect::<Vec<_>>();
+    assert_eq!(order, ["10.0.0.5", "10.0.0.6", "10.0.0.3", "10.0.0.2"]);
+    let error = ipam.allocate(&[]).expect_err("all are held");
+    assert_eq!(
+        error.to_string(),
+        "no IPv4 address is left: all 5 of 10.0.0.0/29 are held by pods of this node; add a pod CIDR or remove pods"
+    );
+}
+
+#[test]
+fn a_restart_goes_on_behind_what_is_attached() {
+    let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/29"]));
+    ipam.hold(address("10.0.0.4"));
+    ipam.hold(address("10.0.0.2"));
+    ipam.hold(address("192.0.2.1"));
+    let order = (0..3).map(|_| next(&mut ipam)).collect::<Vec<_>>();
+    assert_eq!(order, ["10.0.0.5", "10.0.0.6", "10.0.0.3"]);
+}
+
+#[test]
+fn a_second_range_of_a_family_is_used_when_the_first_is_full() {
+    let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/30", "10.0.1.0/30"]));
+    assert_eq!([next(&mut ipam), next(&mut ipam)], ["10.0.0.2", "10.0.1.2"]);
+    let error = ipam.allocate(&[]).expect_err("both are full");
+    assert!(
+        matches!(&error, IpamError::Exhausted { held: 2, ranges, .. } if ranges == "10.0.0.0/30, 10.0.1.0/30"),
+        "{error}"
+    );
+    ipam.set_pod_cidrs(&cidrs(&["10.0.0.0/30", "10.0.2.0/24", "10.0.1.0/30"]));
+    assert_eq!(next(&mut ipam), "10.0.2.2");
+}
+
+#[test]
+fn one_family_without_room_gives_nothing_of_the_other() {
+    let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/24", "fd00::/127"]));
+    let error = ipam.allocate(&[]).expect_err("there is no IPv6 address");
+    assert!(matches!(error, IpamError::Exhausted { family: "IPv6", held: 0, .. }), "{error}");
+    ipam.set_pod_cidrs(&cidrs(&["10.0.0.0/24"]));
+    let order = (0..253).map(|_| next(&mut ipam)).collect::<BTreeSet<_>>();
+    assert_eq!(order.len(), 253, "also the one that was tried is given");
+    assert_eq!(Ipam::new(&[]).allocate(&[]), Err(IpamError::NoRange));
+}
+
+#[test]
+fn a_request_is_honoured_where_it_can_be() {
+    let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/24", "fd00::/64"]));
+    let wanted = [address("fd00::7"), address("192.0.2.1"), address("10.0.0.9")];
+    assert_eq!(ipam.allocate(&wanted), Ok(vec![address("10.0.0.9"), address("fd00::7")]));
+    assert_eq!(ipam.allocate(&wanted), Ok(vec![address("10.0.0.10"), address("fd00::8")]), "they are held now");
+    let reserved = ["10.0.0.0", "10.0.0.1", "10.0.0.255", "fd00::", "fd00::1"].map(address);
+    assert_eq!(ipam.allocate(&reserved), Ok(vec![address("10.0.0.11"), address("fd00::9")]));
+}
+
+proptest! {
+    /// Any sequence of taking and giving back: nobody gets a held or reserved address, all are given in the end, and among freed
+    /// ones the oldest first.
+    #[test]
+    fn least_recently_freed_first(steps in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/28"]));
+        let mut held: Vec<IpAddr> = Vec::new();
+        let mut freed: Vec<IpAddr> = Vec::new();
+        for step in steps {
+            if step % 3 == 0 && !held.is_empty() {
+                let back = held.swap_remove(usize::from(step) % held.len());
+                ipam.release(&[back]);
+                freed.push(back);
+            } else {
+                match ipam.allocate(&[]) {
+                    Ok(given) => {
+                        let [given] = given[..] else { panic!("one family: {given:?}") };
+                        prop_assert!(!held.contains(&given) && (2..=14).contains(&given.to_string()[7..].parse::<u8>().expect("a number")));
+                        if let Some(place) = freed.iter().position(|each| *each == given) {
+                            prop_assert_eq!(place, 0, "{} was freed after {:?}", given, freed);
+                            freed.remove(0);
+                        }
+                        held.push(given);
+                    }
+                    Err(_) => prop_assert_eq!(held.len(), 13),
+                }
+            }
+        }
+    }
+}
