@@ -9,8 +9,9 @@ use agent::ovs::openflow::{Batch, Connection, Session};
 use agent::ovs::ovsdb::Client;
 use agent::ovs::realised::{Realised, RealisedError};
 use agent::ovs::unixctl::Unixctl;
-use live::flow::{Command, Does, flow};
+use live::flow::flow;
 use live::{START_WITHIN, Switch};
+use openflow::{Action, FlowCommand, PortNumber};
 
 /// The table that nothing uses.
 const TICK: u8 = 250;
@@ -43,10 +44,11 @@ impl Bench {
         Self { switch, client, connection, control, _session: session }
     }
 
-    async fn set(&self, does: Does) {
+    async fn set(&self, action: Option<Action>) {
         let mut batch = Batch::new();
         for destination in 0..DESTINATIONS {
-            batch.push(&flow(Command::Add, 0, 10, Some(0x0a00_0000 + destination), does)).unwrap();
+            let flow = flow(0, 10, Some(0x0a00_0000 + destination), action.clone());
+            batch.push_flow(&flow, FlowCommand::Add).unwrap();
         }
         self.connection.bundle(&batch).await.unwrap();
     }
@@ -97,12 +99,12 @@ async fn after_it_no_old_megaflow_is_left() {
     let mut realised = Realised::new(bench.switch.control(), TICK);
     let (mut took, mut by_barrier) = (Vec::new(), 0);
     for _ in 0..100 {
-        bench.set(Does::Output(2)).await;
+        bench.set(Some(Action::output(PortNumber(2)))).await;
         realised.wait(&bench.connection).await.unwrap();
         bench.fill(DESTINATIONS as usize).await;
 
         // The bundle's answer alone: the datapath still passes what the flows drop.
-        bench.set(Does::Drop).await;
+        bench.set(None).await;
         by_barrier += usize::from(bench.passing().await.0 > 0);
 
         let started = Instant::now();
@@ -129,10 +131,10 @@ async fn a_wait_that_was_given_up_does_not_answer_the_next() {
     let mut bench = Bench::start().await;
     let mut realised = Realised::new(bench.switch.control(), TICK);
     for microseconds in [100, 500, 1000, 2000, 4000] {
-        bench.set(Does::Output(2)).await;
+        bench.set(Some(Action::output(PortNumber(2)))).await;
         realised.wait(&bench.connection).await.unwrap();
         bench.fill(DESTINATIONS as usize).await;
-        bench.set(Does::Drop).await;
+        bench.set(None).await;
         let _ = tokio::time::timeout(Duration::from_micros(microseconds), realised.wait(&bench.connection)).await;
         realised.wait(&bench.connection).await.unwrap();
         assert_eq!(bench.passing().await.0, 0);

@@ -19,13 +19,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use openflow::{Flow, FlowCommand, FlowMod, Match, Message};
 use tokio::time::timeout;
 
-use super::openflow::{Batch, Connection, FrameError, RequestError};
+use super::openflow::{Connection, RequestError};
 use super::unixctl::{Unixctl, UnixctlError};
 
 /// Rounds of revalidation that must end.
-const ROUNDS: [Tick; 2] = [Tick::Add, Tick::DeleteStrict];
+const ROUNDS: [FlowCommand; 2] = [FlowCommand::Add, FlowCommand::DeleteStrict];
 /// How often the main loop is woken while a round runs.
 const WAKE_EVERY: Duration = Duration::from_micros(300);
 /// How long the rounds may take. A round over 200,000 megaflows takes about a second.
@@ -38,8 +39,6 @@ pub enum RealisedError {
     Unixctl(#[from] UnixctlError),
     #[error("waiting for old megaflows to go: {0}")]
     Request(#[from] RequestError),
-    #[error("waiting for old megaflows to go: the switch rejects a flow in table {table}: {error}")]
-    Tick { table: u8, error: String },
     #[error("old megaflows did not go within {WITHIN:?}; is vswitchd overloaded?")]
     TimedOut,
 }
@@ -58,13 +57,6 @@ struct Connections {
     /// Opened first, asked last.
     registered: Unixctl,
     wait: Unixctl,
-}
-
-/// The flow changes that start a round (`enum ofp_flow_mod_command`).
-#[derive(Debug, Clone, Copy)]
-enum Tick {
-    Add = 0,
-    DeleteStrict = 4,
 }
 
 impl Realised {
@@ -107,17 +99,15 @@ impl Connections {
 async fn round(
     connections: &mut Connections,
     connection: &Connection,
-    tick: Tick,
+    tick: FlowCommand,
     table: u8,
 ) -> Result<(), RealisedError> {
     let Connections { registered, wait } = connections;
     let wait = wait.start("revalidator/wait", &[]).await?;
     registered.call("version", &[]).await?;
     let mut answer = std::pin::pin!(wait.answer());
-    let rejected = connection.send(&tick_flow(tick, table)).await?;
-    if let Some(rejected) = rejected.first() {
-        return Err(RealisedError::Tick { table, error: rejected.error.to_string() });
-    }
+    let flow = FlowMod::new(tick, Flow::new(table, 0, Match::new()));
+    connection.tell(&Message::FlowMod(Box::new(flow))).await?;
     loop {
         tokio::select! {
             biased;
@@ -132,18 +122,4 @@ async fn wake(connection: &Connection) -> Result<(), RequestError> {
     connection.barrier().await?;
     let _ = tokio::task::spawn_blocking(|| std::thread::sleep(WAKE_EVERY)).await;
     Ok(())
-}
-
-/// A flow that matches everything and does nothing (OpenFlow 1.5.1, section 7.3.4.2).
-fn tick_flow(tick: Tick, table: u8) -> Batch {
-    let mut message = [0; 56];
-    message[..4].copy_from_slice(&[6, 14, 0, 56]);
-    message[24] = table;
-    message[25] = tick as u8;
-    message[32..44].fill(0xff); // no buffer, any port, any group
-    message[48..52].copy_from_slice(&[0, 1, 0, 4]); // an empty match
-    let mut batch = Batch::new();
-    let pushed: Result<(), FrameError> = batch.push(&message);
-    pushed.expect("the message above has the 56 bytes that it says");
-    batch
 }

@@ -4,24 +4,16 @@
 //! would commit the rest. So the close, which is answered after all the adds before it, comes first, and a commit is sent
 //! only if nothing was rejected. An error at commit time has the xid of the message it is about, too.
 
+use openflow::{BundleControl, BundleFlags, BundleStep, HEADER_LENGTH as HEADER, Message};
+
 use super::connection::{Connection, PIECE, answered};
 use super::error::{BundleError, RequestError};
-use super::frame::{Batch, HEADER, kind, message, put_header};
+use super::frame::{Batch, kind, put_header};
 use super::waiting::Rejected;
 
 /// Bytes of `ofp_bundle_add_msg` before the message.
 const ADD: usize = HEADER + 8;
-/// `OFPBF_ATOMIC | OFPBF_ORDERED`.
-const ATOMIC_ORDERED: u16 = 3;
-
-/// `enum ofp_bundle_ctrl_type`, the requests.
-#[derive(Clone, Copy)]
-enum Control {
-    Open = 0,
-    Close = 2,
-    Commit = 4,
-    Discard = 6,
-}
+const ATOMIC_ORDERED: BundleFlags = BundleFlags(BundleFlags::ATOMIC.0 | BundleFlags::ORDERED.0);
 
 impl Connection {
     /// Makes all of the batch happen, in its order and in one moment, or nothing of it. Meter mods cannot be in a bundle.
@@ -40,12 +32,12 @@ impl Connection {
         // Unique among the bundles of this connection that are open.
         let id = open;
         let mut piece = Vec::with_capacity(PIECE + 1024);
-        piece.extend_from_slice(&control(open, id, Control::Open));
+        piece.extend_from_slice(&control(open, id, BundleStep::Open)?);
         for (inner, xid) in batch.iter().zip(errors.first..) {
             put_header(&mut piece, kind::BUNDLE_ADD, ADD + inner.len(), xid);
             piece.extend_from_slice(&id.to_be_bytes());
             piece.extend_from_slice(&[0, 0]);
-            piece.extend_from_slice(&ATOMIC_ORDERED.to_be_bytes());
+            piece.extend_from_slice(&ATOMIC_ORDERED.0.to_be_bytes());
             piece.extend_from_slice(&inner[..4]);
             piece.extend_from_slice(&xid.to_be_bytes());
             piece.extend_from_slice(&inner[HEADER..]);
@@ -54,19 +46,19 @@ impl Connection {
             }
         }
         let (close, closed) = self.reply()?;
-        piece.extend_from_slice(&control(close, id, Control::Close));
+        piece.extend_from_slice(&control(close, id, BundleStep::Close)?);
         self.write(piece).await?;
         let (opened, closed) = (answered(opened).await, answered(closed).await);
         let rejected = errors.take();
         if let (Ok(_), Ok(_), true) = (&opened, &closed, rejected.is_empty()) {
-            return match self.control(id, Control::Commit).await {
+            return match self.control(id, BundleStep::Commit).await {
                 Ok(()) => Ok(()),
                 Err(error) => Err(refused(error, errors.take())),
             };
         }
         // What was added would otherwise wait in the switch until it times out. The answer changes nothing.
         if closed.is_ok() {
-            let _ = self.control(id, Control::Discard).await;
+            let _ = self.control(id, BundleStep::Discard).await;
         }
         match (opened, closed) {
             (Err(error), _) => Err(refused(error, Vec::new())), // then every message was rejected, for want of a bundle
@@ -75,9 +67,9 @@ impl Connection {
         }
     }
 
-    async fn control(&self, id: u32, request: Control) -> Result<(), RequestError> {
+    async fn control(&self, id: u32, step: BundleStep) -> Result<(), RequestError> {
         let (xid, reply) = self.reply()?;
-        self.write(control(xid, id, request)).await?;
+        self.write(control(xid, id, step)?).await?;
         answered(reply).await.map(drop)
     }
 }
@@ -91,10 +83,6 @@ fn refused(error: RequestError, rejected: Vec<Rejected>) -> BundleError {
     }
 }
 
-fn control(xid: u32, id: u32, request: Control) -> Vec<u8> {
-    let mut body = [0; 8];
-    body[..4].copy_from_slice(&id.to_be_bytes());
-    body[4..6].copy_from_slice(&(request as u16).to_be_bytes());
-    body[6..].copy_from_slice(&ATOMIC_ORDERED.to_be_bytes());
-    message(kind::BUNDLE_CONTROL, xid, &body)
+fn control(xid: u32, id: u32, step: BundleStep) -> Result<Vec<u8>, RequestError> {
+    Ok(Message::BundleControl(BundleControl { id, step, flags: ATOMIC_ORDERED }).encode(xid)?)
 }

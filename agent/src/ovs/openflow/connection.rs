@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openflow::{Features, HEADER_LENGTH as HEADER, Message, MultipartRequest, Reply, Request};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::error::RequestError;
-use super::frame::{Batch, HEADER, kind, message, u16_at};
+use super::frame::{Batch, kind, message};
 use super::waiting::{Answer, BatchErrors, Closed, Rejected, Waiting};
 
 /// How long the switch may take to answer one request. A bundle of 100,000 flows takes it less than a second.
@@ -28,14 +29,14 @@ pub struct Connection(Arc<Inner>);
 
 struct Inner {
     generation: u64,
-    datapath_id: u64,
+    features: Features,
     outgoing: mpsc::Sender<Vec<u8>>,
     waiting: Arc<Waiting>,
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Connection {} to datapath {:016x}", self.0.generation, self.0.datapath_id)
+        write!(formatter, "Connection {} to datapath {:016x}", self.0.generation, self.0.features.datapath_id)
     }
 }
 
@@ -48,11 +49,11 @@ impl From<Closed> for RequestError {
 impl Connection {
     pub(super) fn new(
         generation: u64,
-        datapath_id: u64,
+        features: Features,
         outgoing: mpsc::Sender<Vec<u8>>,
         waiting: Arc<Waiting>,
     ) -> Self {
-        Self(Arc::new(Inner { generation, datapath_id, outgoing, waiting }))
+        Self(Arc::new(Inner { generation, features, outgoing, waiting }))
     }
 
     /// Counts the connections of a session, from 1.
@@ -60,14 +61,16 @@ impl Connection {
         self.0.generation
     }
 
-    /// The bridge's datapath id.
-    pub fn datapath_id(&self) -> u64 {
-        self.0.datapath_id
+    /// What the switch said of itself, its datapath id among it.
+    pub fn features(&self) -> Features {
+        self.0.features
     }
 
     /// Returns when the switch has worked on everything sent on this connection before.
     pub async fn barrier(&self) -> Result<(), RequestError> {
-        self.request(kind::BARRIER_REQUEST, &[]).await.map(drop)
+        let (xid, reply) = self.reply()?;
+        self.write(message(kind::BARRIER_REQUEST, xid, &[])).await?;
+        answered(reply).await.map(drop)
     }
 
     /// Sends messages that are answered only when they fail (mods, packet-outs), and returns those that did, once the switch
@@ -96,39 +99,50 @@ impl Connection {
         Ok(errors.take())
     }
 
-    /// One request with one answer.
-    pub async fn request(&self, kind: u8, body: &[u8]) -> Result<Vec<u8>, RequestError> {
-        let (xid, reply) = self.0.waiting.reply()?;
-        self.write(message(kind, xid, body)).await?;
-        answered(reply).await
+    /// One message that is answered only when it fails.
+    pub async fn tell(&self, message: &Message) -> Result<(), RequestError> {
+        let mut batch = Batch::new();
+        batch.push_message(message)?;
+        match self.send(&batch).await?.into_iter().next() {
+            Some(rejected) => Err(RequestError::Rejected(rejected.error)),
+            None => Ok(()),
+        }
     }
 
-    /// A multipart request of the given type; `part` gets the body of each part (after `ofp_multipart_reply`) as it
-    /// arrives, so a dump of any size needs the memory of a few parts.
+    /// One request with one answer.
+    pub async fn ask(&self, request: &Message) -> Result<Message, RequestError> {
+        let (xid, reply) = self.reply()?;
+        self.write(request.encode(xid)?).await?;
+        Ok(Message::decode(&answered(reply).await?)?.1)
+    }
+
+    /// A question whose answer comes in parts; `part` gets each as it arrives, so a dump of any size needs the memory of a
+    /// few parts of at most 64 KiB. An error of `part` ends it.
     pub async fn multipart<E: From<RequestError>>(
         &self,
-        kind: u16,
-        body: &[u8],
-        mut part: impl FnMut(&[u8]) -> Result<(), E>,
+        request: Request,
+        mut part: impl FnMut(Reply) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (xid, mut parts) = self.0.waiting.parts().map_err(RequestError::from)?;
-        let mut request = Vec::with_capacity(8 + body.len());
-        request.extend_from_slice(&kind.to_be_bytes());
-        request.extend_from_slice(&[0; 6]);
-        request.extend_from_slice(body);
-        self.write(message(kind::MULTIPART_REQUEST, xid, &request)).await?;
+        let mut parts = self.start_multipart(request).await?;
         loop {
             let next = timeout(ANSWER_WITHIN, parts.recv()).await.map_err(|_| RequestError::TimedOut(ANSWER_WITHIN))?;
-            // The channel ends early only with the connection: the last part is known by its flags.
+            // The channel ends early only with the connection: the last part says that it is.
             let frame = next.ok_or(RequestError::Disconnected)?.map_err(RequestError::Rejected)?;
-            let Some(body) = frame.get(HEADER + 8..) else {
-                return Err(RequestError::Unreadable("a multipart reply without a body".into()).into());
+            let Message::MultipartReply(reply) = Message::decode(&frame).map_err(RequestError::from)?.1 else {
+                return Err(RequestError::OtherAnswer.into());
             };
-            part(body)?;
-            if u16_at(&frame, HEADER + 2) & 1 == 0 {
+            part(reply.reply)?;
+            if !reply.more {
                 return Ok(());
             }
         }
+    }
+
+    async fn start_multipart(&self, request: Request) -> Result<mpsc::Receiver<Answer>, RequestError> {
+        let (xid, parts) = self.0.waiting.parts()?;
+        let request: MultipartRequest = request.into();
+        self.write(Message::MultipartRequest(request).encode(xid)?).await?;
+        Ok(parts)
     }
 
     pub(super) fn batch(&self, messages: usize) -> Result<BatchErrors, RequestError> {

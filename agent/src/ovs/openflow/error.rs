@@ -1,55 +1,24 @@
-//! What can go wrong on an OpenFlow connection, and what the switch says when it rejects a message.
+//! What can go wrong on an OpenFlow connection. What the switch says when it rejects a message is [`SwitchError`].
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::frame::{FrameError, HEADER, u16_at, u32_at};
+use openflow::{DecodeError, EncodeError, ErrorCode, HEADER_LENGTH, Message, SwitchError};
+
+use super::frame::{FrameError, u16_at};
 use super::waiting::Rejected;
 
-/// The `type` of an error that a vendor defines.
-const EXPERIMENTER: u16 = 0xffff;
-
-/// The switch's error message (OpenFlow 1.5.1, section 7.5.4).
-#[derive(Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// `enum ofp_error_type`.
-    pub kind: u16,
-    /// What it means depends on the kind; for a vendor's error its own number.
-    pub code: u16,
-    /// The vendor of an experimenter error.
-    pub vendor: Option<u32>,
-    /// The start of the message it is about, or a text for a failed hello.
-    pub data: Vec<u8>,
-}
-
-impl Rejection {
-    /// Reads an error message; what is missing in it reads as zero.
-    pub(super) fn read(frame: &[u8]) -> Self {
-        let (kind, code) = (u16_at(frame, HEADER), u16_at(frame, HEADER + 2));
-        let vendor = (kind == EXPERIMENTER).then(|| u32_at(frame, HEADER + 4));
-        let data = frame.get(HEADER + if vendor.is_some() { 8 } else { 4 }..).unwrap_or_default().to_vec();
-        Self { kind, code, vendor, data }
+/// Reads an error message. Even one that is cut short tells that something was rejected.
+pub(super) fn switch_error(frame: &[u8]) -> SwitchError {
+    match Message::decode(frame) {
+        Ok((_, Message::Error(error))) => error,
+        _ => SwitchError {
+            code: ErrorCode::Standard { kind: u16_at(frame, HEADER_LENGTH), code: u16_at(frame, HEADER_LENGTH + 2) },
+            data: Vec::new(),
+        },
     }
 }
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.vendor {
-            Some(vendor) => write!(formatter, "vendor {vendor:#x} error {}", self.code),
-            None => write!(formatter, "error type {} code {}", self.kind, self.code),
-        }
-    }
-}
-
-impl fmt::Debug for Rejection {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{self}")
-    }
-}
-
-impl std::error::Error for Rejection {}
 
 /// Why a connection could not be opened, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +33,14 @@ pub enum LinkError {
     Frame(#[from] FrameError),
     #[error("the switch does not speak OpenFlow 1.5 (it offers {offers}); set protocols=OpenFlow15 on the bridge")]
     Version { offers: String },
-    #[error("the switch refused the connection: {0}")]
-    Refused(Rejection),
+    #[error(
+        "the switch refused the connection: {0}; it speaks OpenFlow 1.5 only with protocols=OpenFlow15 on the bridge"
+    )]
+    Refused(SwitchError),
+    #[error("the handshake cannot be sent: {0}")]
+    Unsendable(#[from] EncodeError),
+    #[error("the switch's answer in the handshake cannot be read: {0}")]
+    Unreadable(#[from] DecodeError),
     #[error("the switch said nothing for {0:?}, not even to an echo request")]
     Silent(Duration),
 }
@@ -82,9 +57,13 @@ pub enum RequestError {
     #[error("the switch did not answer within {0:?}; it may still do what was asked")]
     TimedOut(Duration),
     #[error("the switch rejected the request: {0}")]
-    Rejected(Rejection),
+    Rejected(SwitchError),
+    #[error("the request cannot be sent: {0}")]
+    Unsendable(#[from] EncodeError),
     #[error("the switch's answer cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] DecodeError),
+    #[error("the switch answered with something else than was asked for")]
+    OtherAnswer,
 }
 
 /// Why nothing of a bundle happened.
@@ -96,7 +75,7 @@ pub enum BundleError {
     #[error("message {index} of the bundle has {length} bytes, but at most {limit} fit into a bundle; split it")]
     TooLong { index: usize, length: usize, limit: usize },
     #[error("the switch refused the bundle as a whole: {0}; nothing of it was done")]
-    Refused(Rejection),
+    Refused(SwitchError),
     #[error(transparent)]
     Request(#[from] RequestError),
 }

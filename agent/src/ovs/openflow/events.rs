@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use openflow::{FlowRemoved, Message, PacketIn, PortStatus};
 use tokio::sync::Notify;
 
 use super::connection::Connection;
@@ -21,10 +22,14 @@ pub enum Event {
     Connected(Connection),
     /// The connection of this generation ended.
     Disconnected { generation: u64 },
-    /// `OFPT_PORT_STATUS`, the newest of its port.
-    PortStatus(Vec<u8>),
-    /// A packet-in or another message that answers no request.
-    Message(Vec<u8>),
+    /// The newest of its port.
+    Port(PortStatus),
+    /// A packet that a flow sent here.
+    Packet(Box<PacketIn>),
+    /// A flow timed out that was to be told about.
+    FlowRemoved(Box<FlowRemoved>),
+    /// Any other message that answers no request.
+    Message(Box<Message>),
     /// So many messages were dropped because nobody took them in time.
     Lost(u64),
 }
@@ -44,6 +49,7 @@ pub(super) struct Queue {
 struct Held {
     disconnected: Option<u64>,
     connected: Option<Connection>,
+    /// As they came; read when they are taken.
     ports: BTreeMap<u32, Vec<u8>>,
     messages: VecDeque<Vec<u8>>,
     lost: u64,
@@ -69,11 +75,14 @@ impl Held {
         if let Some(connection) = self.connected.take() {
             return Some(Event::Connected(connection));
         }
-        if let Some((_, frame)) = self.ports.pop_first() {
-            return Some(Event::PortStatus(frame));
-        }
-        if let Some(frame) = self.messages.pop_front() {
-            return Some(Event::Message(frame));
+        while let Some(frame) = self.ports.pop_first().map(|(_, frame)| frame).or_else(|| self.messages.pop_front()) {
+            match Message::decode(&frame) {
+                Ok((_, Message::PortStatus(status))) => return Some(Event::Port(status)),
+                Ok((_, Message::PacketIn(packet))) => return Some(Event::Packet(packet)),
+                Ok((_, Message::FlowRemoved(removed))) => return Some(Event::FlowRemoved(removed)),
+                Ok((_, message)) => return Some(Event::Message(Box::new(message))),
+                Err(error) => tracing::warn!(%error, "a message of the switch cannot be read, it is skipped"),
+            }
         }
         (self.lost > 0).then(|| Event::Lost(mem::take(&mut self.lost)))
     }

@@ -4,28 +4,21 @@
 
 use std::fmt;
 
-/// OpenFlow 1.5.
-pub(super) const VERSION: u8 = 6;
-/// Bytes of `ofp_header`.
-pub(super) const HEADER: usize = 8;
+use openflow::{EncodeError, Flow, FlowCommand, HEADER_LENGTH as HEADER, Message, VERSION};
 
-/// Message types the connection itself handles (`enum ofp_type`).
+/// The types that the connection looks at before, or instead of, decoding a message (`enum ofp_type`).
 pub(super) mod kind {
     pub const HELLO: u8 = 0;
     pub const ERROR: u8 = 1;
     pub const ECHO_REQUEST: u8 = 2;
     pub const ECHO_REPLY: u8 = 3;
     pub const EXPERIMENTER: u8 = 4;
-    pub const FEATURES_REQUEST: u8 = 5;
     pub const FEATURES_REPLY: u8 = 6;
-    pub const SET_CONFIG: u8 = 9;
     pub const PACKET_IN: u8 = 10;
     pub const FLOW_REMOVED: u8 = 11;
     pub const PORT_STATUS: u8 = 12;
-    pub const MULTIPART_REQUEST: u8 = 18;
     pub const MULTIPART_REPLY: u8 = 19;
     pub const BARRIER_REQUEST: u8 = 20;
-    pub const BUNDLE_CONTROL: u8 = 33;
     pub const BUNDLE_ADD: u8 = 34;
 }
 
@@ -145,7 +138,7 @@ impl Batch {
         Self::default()
     }
 
-    /// Appends one whole message. Its xid does not matter.
+    /// Appends the bytes of one whole message. Its xid does not matter.
     pub fn push(&mut self, message: &[u8]) -> Result<(), FrameError> {
         let says = Header::read(message).map_or(0, |header| header.length);
         if says < HEADER {
@@ -155,6 +148,20 @@ impl Batch {
             return Err(FrameError::OtherLength { says, is: message.len() });
         }
         self.bytes.extend_from_slice(message);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Appends a flow mod.
+    pub fn push_flow(&mut self, flow: &Flow, command: FlowCommand) -> Result<(), EncodeError> {
+        flow.encode(command, 0, &mut self.bytes)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Appends a message.
+    pub fn push_message(&mut self, message: &Message) -> Result<(), EncodeError> {
+        message.encode_into(0, &mut self.bytes)?;
         self.count += 1;
         Ok(())
     }

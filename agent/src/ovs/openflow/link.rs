@@ -8,15 +8,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openflow::switch::SwitchConfig;
+use openflow::{DecodeError, EncodeError, Features, HEADER_LENGTH as HEADER, Hello, Message, PacketInFormat};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::error::{LinkError, Rejection};
+use super::error::{LinkError, switch_error};
 use super::events::Queue;
-use super::frame::{Frames, HEADER, Header, VERSION, kind, message, u16_at, u32_at};
+use super::frame::{Frames, Header, kind, message, u32_at};
 use super::waiting::Waiting;
 
 /// Encoded pieces, of about 64 KiB each, that may wait for the writer.
@@ -28,11 +30,6 @@ const ECHOES: u32 = 6;
 /// How long the handshake may take.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 
-/// The Nicira vendor number and message types used here (`nicira-ext.h`, `ofp-msgs.h`).
-const NICIRA: u32 = 0x2320;
-const SET_PACKET_IN_FORMAT: u32 = 16;
-/// `NXPIF_NXT_PACKET_IN2`: packets come with registers, userdata and continuation.
-const PACKET_IN2: u32 = 2;
 /// Packets to a controller are sent whole. A service connection gets no packets at all until it sets this.
 const WHOLE_PACKETS: u16 = 0xffff;
 
@@ -43,7 +40,7 @@ pub(super) struct Link {
     urgent: mpsc::UnboundedSender<Vec<u8>>,
     pub(super) outgoing: mpsc::Sender<Vec<u8>>,
     pub(super) waiting: Arc<Waiting>,
-    pub(super) datapath_id: u64,
+    pub(super) features: Features,
     writer: tokio::task::JoinHandle<()>,
 }
 
@@ -67,7 +64,7 @@ impl Link {
             urgent,
             outgoing,
             waiting: Arc::default(),
-            datapath_id: 0,
+            features: Features::default(),
             writer: tokio::spawn(write(writer, urgent_pieces, pieces)),
         };
         let handshake = timeout(HANDSHAKE_WITHIN, link.handshake(queue)).await;
@@ -76,29 +73,44 @@ impl Link {
     }
 
     async fn handshake(&mut self, queue: &Queue) -> Result<(), LinkError> {
-        // One element, the version bitmap, with bit 6: OpenFlow 1.5 (section 7.5.1).
-        self.say(message(kind::HELLO, 0, &[0, 1, 0, 8, 0, 0, 0, 1 << VERSION]));
-        self.expect(kind::HELLO, queue, check_hello).await??;
-        let mut config = [0; 4];
-        config[2..].copy_from_slice(&WHOLE_PACKETS.to_be_bytes());
-        self.say(message(kind::SET_CONFIG, 0, &config));
-        let format = [NICIRA, SET_PACKET_IN_FORMAT, PACKET_IN2].map(u32::to_be_bytes).concat();
-        self.say(message(kind::EXPERIMENTER, 0, &format));
-        self.say(message(kind::FEATURES_REQUEST, 0, &[]));
-        let id = |frame: &[u8]| u64::from(u32_at(frame, HEADER)) << 32 | u64::from(u32_at(frame, HEADER + 4));
-        self.datapath_id = self.expect(kind::FEATURES_REPLY, queue, id).await?;
+        self.say(Message::Hello(Hello::only_this_version()).encode(0))?;
+        let hello = self.expect(kind::HELLO, queue, |message| match message {
+            Message::Hello(hello) => Some(hello),
+            _ => None,
+        });
+        let hello = hello.await?;
+        if !hello.speaks_this_version() {
+            let offers: Vec<_> =
+                hello.versions.iter().map(|version| format!("1.{}", version.saturating_sub(1))).collect();
+            return Err(LinkError::Version { offers: offers.join(", ") });
+        }
+        self.say(Message::SetConfig(SwitchConfig { flags: 0, miss_send_len: WHOLE_PACKETS }).encode(0))?;
+        self.say(Message::SetPacketInFormat(PacketInFormat::Nicira2).encode(0))?;
+        self.say(Message::FeaturesRequest.encode(0))?;
+        let features = self.expect(kind::FEATURES_REPLY, queue, |message| match message {
+            Message::FeaturesReply(features) => Some(features),
+            _ => None,
+        });
+        self.features = features.await?;
         Ok(())
     }
 
     /// Reads until a message of this type comes; everything else but an error is handled as ever.
-    async fn expect<T>(&mut self, wanted: u8, queue: &Queue, read: impl FnOnce(&[u8]) -> T) -> Result<T, LinkError> {
+    async fn expect<T>(
+        &mut self,
+        wanted: u8,
+        queue: &Queue,
+        read: impl Fn(Message) -> Option<T>,
+    ) -> Result<T, LinkError> {
         loop {
             while let Some((header, frame)) = self.frames.next()? {
                 if header.kind == kind::ERROR {
-                    return Err(LinkError::Refused(Rejection::read(frame)));
+                    return Err(LinkError::Refused(switch_error(frame)));
                 }
                 if header.kind == wanted {
-                    return Ok(read(frame));
+                    let other =
+                        DecodeError::Invalid { what: "handshake", problem: "a message of another type than it says" };
+                    return Ok(read(Message::decode(frame)?.1).ok_or(other)?);
                 }
                 dispatch(header, frame, &self.urgent, &self.waiting, queue).await;
             }
@@ -123,7 +135,7 @@ impl Link {
                 Err(_) if unanswered == ECHOES => return LinkError::Silent(idle * ECHOES),
                 Err(_) => {
                     unanswered += 1;
-                    self.say(message(kind::ECHO_REQUEST, 0, &[]));
+                    let _ = self.urgent.send(message(kind::ECHO_REQUEST, 0, &[])); // see say
                 }
             }
         }
@@ -136,8 +148,10 @@ impl Link {
         }
     }
 
-    fn say(&self, message: Vec<u8>) {
-        let _ = self.urgent.send(message); // a writer that is gone ends the reader too
+    /// Puts a message of the connection's own before everything that waits.
+    fn say(&self, message: Result<Vec<u8>, EncodeError>) -> Result<(), LinkError> {
+        let _ = self.urgent.send(message?); // a writer that is gone ends the reader too
+        Ok(())
     }
 }
 
@@ -161,38 +175,13 @@ async fn dispatch(
             }
             match header.kind {
                 kind::ERROR => {
-                    tracing::warn!(error = %Rejection::read(frame), xid = header.xid, "an error nobody waits for")
+                    tracing::warn!(error = %switch_error(frame), xid = header.xid, "an error nobody waits for")
                 }
                 kind::EXPERIMENTER => queue.message(frame),
                 _ => tracing::debug!(?header, "a message nobody waits for"),
             }
         }
     }
-}
-
-/// The versions are those of the bitmap or, without one, all up to that of the header.
-fn check_hello(frame: &[u8]) -> Result<(), LinkError> {
-    let mut offset = HEADER;
-    while offset + 8 <= frame.len() {
-        let (element, length) = (u16_at(frame, offset), usize::from(u16_at(frame, offset + 2)));
-        if element == 1 && length >= 8 {
-            let bitmap = u32_at(frame, offset + 4);
-            let offers = || {
-                (1..32).filter(|bit| bitmap & (1 << bit) != 0).map(|bit| format!("1.{}", bit - 1)).collect::<Vec<_>>()
-            };
-            return if bitmap & (1 << VERSION) != 0 {
-                Ok(())
-            } else {
-                Err(LinkError::Version { offers: offers().join(", ") })
-            };
-        }
-        offset += length.max(4).next_multiple_of(8);
-    }
-    let highest = frame.first().copied().unwrap_or(0);
-    if highest >= VERSION {
-        return Ok(());
-    }
-    Err(LinkError::Version { offers: format!("at most 1.{}", highest.saturating_sub(1)) })
 }
 
 async fn write(
@@ -218,20 +207,7 @@ async fn write(
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_version_is_that_of_the_bitmap_or_of_the_header() {
-        let hello = |version: u8, body: &[u8]| {
-            let mut frame = message(kind::HELLO, 0, body);
-            frame[0] = version;
-            check_hello(&frame).map_err(|error| error.to_string())
-        };
-        assert_eq!(hello(6, &[]), Ok(()));
-        assert_eq!(hello(6, &[0, 1, 0, 8, 0, 0, 0, 0x40]), Ok(()));
-        assert_eq!(hello(7, &[0, 9, 0, 5, 1, 0, 0, 0, 0, 1, 0, 8, 0, 0, 0, 0x72]), Ok(()), "an unknown element first");
-        assert!(hello(6, &[0, 1, 0, 8, 0, 0, 0, 0x12]).unwrap_err().contains("1.0, 1.3"));
-        assert!(hello(5, &[]).unwrap_err().contains("at most 1.4"));
-        assert!(hello(5, &[0, 0, 0, 0, 0, 0, 0, 0]).is_err(), "a length of zero ends");
-    }
+    const FEATURES_REQUEST: u8 = 5;
 
     /// A switch that the test plays.
     struct Played(UnixStream, Frames);
@@ -253,6 +229,30 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_switch_of_other_versions_is_refused_with_what_it_offers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("br.mgmt");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let hello = |version: u8, body: &[u8]| {
+            let mut hello = message(kind::HELLO, 0, body);
+            hello[0] = version;
+            hello
+        };
+        for (hello, offers) in
+            [(hello(6, &[0, 1, 0, 8, 0, 0, 0, 0x12]), "1.0, 1.3"), (hello(4, &[]), "1.0, 1.1, 1.2, 1.3")]
+        {
+            let switch = async {
+                let mut played = Played(listener.accept().await.unwrap().0, Frames::default());
+                played.send(&hello).await;
+                played // held open until the other side has read it
+            };
+            let queue = Queue::default();
+            let (link, _played) = tokio::join!(Link::open(&path, &queue), switch);
+            assert!(matches!(link.err(), Some(LinkError::Version { offers: found }) if found == offers), "{offers}");
+        }
+    }
+
     async fn open() -> (Link, Played) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("br.mgmt");
@@ -265,7 +265,7 @@ mod tests {
             played.send(&hello[..3]).await;
             played.expect(kind::HELLO).await;
             played.send(&[&hello[3..], &message(kind::ECHO_REQUEST, 5, b"early")].concat()).await;
-            let request = played.expect(kind::FEATURES_REQUEST).await;
+            let request = played.expect(FEATURES_REQUEST).await;
             let mut features = message(kind::FEATURES_REPLY, u32_at(&request, 4), &[0; 24]);
             features[15] = 7;
             played.send(&features).await;
@@ -279,7 +279,7 @@ mod tests {
     #[tokio::test]
     async fn echo_is_answered_and_asked_for_and_a_silent_switch_given_up() {
         let (mut link, mut played) = open().await;
-        assert_eq!(link.datapath_id, 7);
+        assert_eq!(link.features.datapath_id, 7);
         let (queue, idle) = (Queue::default(), Duration::from_millis(20));
         let switch = async {
             played.send(&message(kind::ECHO_REQUEST, 77, b"are you there?")).await;

@@ -8,6 +8,7 @@
 
 pub mod bundle;
 pub mod connection;
+mod dump;
 pub mod error;
 pub mod events;
 pub mod frame;
@@ -16,7 +17,7 @@ pub mod session;
 mod waiting;
 
 pub use connection::Connection;
-pub use error::{BundleError, LinkError, Rejection, RequestError};
+pub use error::{BundleError, LinkError, RequestError};
 pub use events::{Event, Events};
 pub use frame::{Batch, FrameError, Header};
 pub use session::Session;

@@ -83,7 +83,7 @@ async fn supervise(path: Arc<Path>, state: watch::Sender<State>, queue: Arc<Queu
                 generation += 1;
                 backoff.reset();
                 let connection =
-                    Connection::new(generation, link.datapath_id, link.outgoing.clone(), link.waiting.clone());
+                    Connection::new(generation, link.features, link.outgoing.clone(), link.waiting.clone());
                 tracing::info!(path = %path.display(), generation, "connected to the switch");
                 state.send_replace(State { connection: Some(connection.clone()), why: None });
                 queue.connected(connection);

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use openflow::SwitchError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::error::Rejection;
+use super::error::switch_error;
 use super::frame::{Header, kind, u16_at};
 
 /// Parts of a multipart answer that may wait to be taken; a part has at most 64 KiB.
@@ -17,14 +18,14 @@ const PARTS_AHEAD: usize = 8;
 const MORE: u16 = 1;
 
 /// The answer to a request: the message, or the switch's error.
-pub(super) type Answer = Result<Vec<u8>, Rejection>;
+pub(super) type Answer = Result<Vec<u8>, SwitchError>;
 
 /// A message of a batch that the switch rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Which message of the batch, from 0.
     pub index: usize,
-    pub error: Rejection,
+    pub error: SwitchError,
 }
 
 /// The table of one connection. Closed when the connection ends, which wakes everybody who waits.
@@ -82,7 +83,7 @@ impl Waiting {
     /// Gives a message from the switch to whoever waits for its xid. Waits itself while the reader of a multipart answer
     /// is behind, so that memory stays bounded. Returns false if nobody waits for it.
     pub(super) async fn deliver(&self, header: Header, frame: &[u8]) -> bool {
-        let answer = if header.kind == kind::ERROR { Err(Rejection::read(frame)) } else { Ok(frame.to_vec()) };
+        let answer = if header.kind == kind::ERROR { Err(switch_error(frame)) } else { Ok(frame.to_vec()) };
         let sender = {
             let mut table = self.lock();
             let Some((first, &(last, _))) = table.entries.range(..=header.xid).next_back() else { return false };
@@ -169,6 +170,8 @@ impl Drop for BatchErrors {
 
 #[cfg(test)]
 mod tests {
+    use openflow::ErrorCode;
+
     use super::super::frame::message;
     use super::*;
 
@@ -188,7 +191,7 @@ mod tests {
         assert!(deliver(&waiting, &error(batch.first)).await);
         assert_eq!(batch.take().iter().map(|rejected| rejected.index).collect::<Vec<_>>(), [9, 0]);
         assert!(deliver(&waiting, &error(after)).await);
-        assert_eq!(reply.try_recv().unwrap().unwrap_err().kind, 5);
+        assert_eq!(reply.try_recv().unwrap().unwrap_err().code, ErrorCode::Standard { kind: 5, code: 1 });
         drop(batch);
         assert!(!deliver(&waiting, &error(before + 1)).await, "the xids of a batch that is gone");
     }

@@ -1,0 +1,86 @@
+//! Reading what is in the switch.
+
+use openflow::flow::ALL_GROUPS;
+use openflow::meter::ALL_METERS;
+use openflow::{Flow, FlowEntry, FlowFilter, FlowStats, Group, Meter, Port, PortNumber, Reply, Request};
+
+use super::connection::Connection;
+use super::error::RequestError;
+
+impl Connection {
+    /// Every flow, in no order, each as it arrives.
+    pub async fn dump_flows(&self, mut flow: impl FnMut(Flow)) -> Result<(), RequestError> {
+        self.dump_flow_entries(FlowFilter::default(), |entry| flow(entry.flow)).await
+    }
+
+    /// The flows that the filter names with what they have seen, in no order, each as it arrives.
+    pub async fn dump_flow_entries(
+        &self,
+        filter: FlowFilter,
+        mut entry: impl FnMut(FlowEntry),
+    ) -> Result<(), RequestError> {
+        let part = |reply| match reply {
+            Reply::FlowDesc(entries) => {
+                entries.into_iter().for_each(&mut entry);
+                Ok(())
+            }
+            _ => Err(RequestError::OtherAnswer),
+        };
+        self.multipart(Request::FlowDesc(filter), part).await
+    }
+
+    /// How many flows the filter names, and what they have seen together.
+    pub async fn count_flows(&self, filter: FlowFilter) -> Result<FlowStats, RequestError> {
+        let mut found = None;
+        let part = |reply| match reply {
+            Reply::Aggregate(stats) => {
+                found = Some(stats);
+                Ok(())
+            }
+            _ => Err(RequestError::OtherAnswer),
+        };
+        self.multipart(Request::Aggregate(filter), part).await?;
+        found.ok_or(RequestError::OtherAnswer)
+    }
+
+    /// Every group with its buckets.
+    pub async fn dump_groups(&self) -> Result<Vec<Group>, RequestError> {
+        let objects = |reply| match reply {
+            Reply::GroupDesc(groups) => Some(groups),
+            _ => None,
+        };
+        self.collect(Request::GroupDesc(ALL_GROUPS), objects).await
+    }
+
+    /// Every meter.
+    pub async fn dump_meters(&self) -> Result<Vec<Meter>, RequestError> {
+        let objects = |reply| match reply {
+            Reply::MeterConfig(meters) => Some(meters),
+            _ => None,
+        };
+        self.collect(Request::MeterConfig(ALL_METERS), objects).await
+    }
+
+    /// Every port.
+    pub async fn ports(&self) -> Result<Vec<Port>, RequestError> {
+        let objects = |reply| match reply {
+            Reply::PortDesc(ports) => Some(ports),
+            _ => None,
+        };
+        self.collect(Request::PortDesc(PortNumber::ANY), objects).await
+    }
+
+    async fn collect<T>(
+        &self,
+        request: Request,
+        objects: impl Fn(Reply) -> Option<Vec<T>>,
+    ) -> Result<Vec<T>, RequestError> {
+        let mut all = Vec::new();
+        let part = |reply| {
+            all.extend(objects(reply).ok_or(RequestError::OtherAnswer)?);
+            Ok::<_, RequestError>(())
+        };
+        self.multipart(request, part).await?;
+        Ok(all)
+    }
+}
