@@ -6,7 +6,8 @@
 //! - [`probe`] sends real packets and says Reached, Refused or TimedOut.
 //! - [`oracle`] draws clusters and packets and holds the system against the meaning of policies; [`mutants`] breaks the system to
 //!   see that this is noticed; [`bad_input`] gives it what is wrong,
-//! - [`stage`] puts a cluster on the lab and asks it, by packets and by the agents' words.
+//! - [`stage`] puts a cluster on the lab and asks it, by packets and by the agents' words,
+//! - [`story`] is what users do, as text, told on a stage.
 //!
 //! Nothing here knows the insides of the binaries: they are started with flags, asked over their sockets and judged by what
 //! happens to packets.
@@ -19,3 +20,4 @@ pub mod mutants;
 pub mod oracle;
 pub mod probe;
 pub mod stage;
+pub mod story;

@@ -16,6 +16,20 @@ struct Cable {
 
 const SERVER: [&str; 2] = ["192.0.2.2", "2001:db8::2"];
 
+/// A cable that carries both families: the kernel needs up to a second after the link is up.
+async fn ready_cable() -> Cable {
+    let cable = cable();
+    let patience = patience();
+    let start = Instant::now();
+    for address in SERVER {
+        let echo = Probe::new(&cable.client, address.parse().unwrap(), Protocol::Icmp, 0);
+        while send(&echo, &patience).await.unwrap().verdict != Verdict::Reached {
+            assert!(start.elapsed() < Duration::from_secs(10), "{address} is never reached");
+        }
+    }
+    cable
+}
+
 fn cable() -> Cable {
     let name = LabName::draw();
     let client = Arc::new(Namespace::create(name.namespace("client")).unwrap());
@@ -53,7 +67,7 @@ fn sockets(port: u16) -> Vec<(Protocol, SocketAddr)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_served_port_is_reached_and_an_unserved_one_refuses() {
-    let cable = cable();
+    let cable = ready_cable().await;
     let _servers = serve(&cable.server, "shop/web", &sockets(80)).await.unwrap();
     let patience = patience();
     for address in SERVER {
@@ -76,7 +90,7 @@ async fn a_served_port_is_reached_and_an_unserved_one_refuses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_is_a_time_out_and_many_cost_little_time() {
-    let cable = cable();
+    let cable = ready_cable().await;
     let _servers = serve(&cable.server, "shop/web", &sockets(80)).await.unwrap();
     run(
         &cable.server,
@@ -100,7 +114,7 @@ async fn silence_is_a_time_out_and_many_cost_little_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_server_is_not_the_right_one() {
-    let cable = cable();
+    let cable = ready_cable().await;
     let _servers = serve(&cable.server, "shop/impostor", &sockets(80)).await.unwrap();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let probe = Probe::new(&cable.client, SERVER[0].parse().unwrap(), protocol, 80).owned_by("shop/web");

@@ -191,6 +191,21 @@ impl Lab {
         self.nodes[index].start_agent(&self.binaries.agent, &controller, self.options.datapath, &flags)
     }
 
+    /// Kills the agent of a node, starts it again, and waits until the node obeys.
+    pub async fn restart_agent(&mut self, node: &str) -> Result<()> {
+        let index = self.node_index(node)?;
+        self.start_agent(index)?;
+        self.wait_for_daemons()?;
+        self.settle().await.map(drop)
+    }
+
+    /// Kills the controller, starts it again, and waits until every node has its state from it.
+    pub async fn restart_controller(&mut self) -> Result<()> {
+        self.start_controller()?;
+        self.wait_for_daemons()?;
+        self.settle().await.map(drop)
+    }
+
     fn wait_for_daemons(&mut self) -> Result<()> {
         let controller_socket = self.controller_socket();
         let controller = self.controller.as_mut().context("the controller is not started")?;
@@ -224,11 +239,27 @@ impl Lab {
         }
         let (name, nodes) = (&self.name, &self.nodes);
         let attached: Vec<Pod> = stream::iter(calls)
-            .map(|(plan, index, plugin)| attach_one(name, plan, &nodes[index], plugin))
+            .map(|(plan, index, plugin)| async move {
+                let namespace = sandbox(name, &plan)?;
+                attach_one(plan, namespace, &nodes[index], plugin).await
+            })
             .buffer_unordered(ATTACHED_AT_ONCE)
             .try_collect()
             .await?;
         self.pods.extend(attached.into_iter().map(|pod| (pod.plan().key(), Arc::new(pod))));
+        Ok(())
+    }
+
+    /// The namespace of a pod that is to come, for those who want to be there first.
+    pub fn sandbox(&self, plan: &PodPlan) -> Result<Arc<Namespace>> {
+        sandbox(&self.name, plan)
+    }
+
+    /// Attaches one pod whose namespace is there already.
+    pub async fn attach_in(&mut self, plan: PodPlan, namespace: Arc<Namespace>) -> Result<()> {
+        let index = self.node_index(&plan.node)?;
+        let pod = attach_one(plan, namespace, &self.nodes[index], self.plugin(index)).await?;
+        self.pods.insert(pod.plan().key(), Arc::new(pod));
         Ok(())
     }
 
@@ -383,11 +414,16 @@ fn plug_in(name: &LabName, plans: Vec<NodePlan>, folder: &Path, datapath: Datapa
     Ok((underlay, started?))
 }
 
-async fn attach_one(name: &LabName, plan: PodPlan, node: &Node, plugin: Plugin) -> Result<Pod> {
+/// An empty namespace, as a container runtime makes one for a pod.
+fn sandbox(name: &LabName, plan: &PodPlan) -> Result<Arc<Namespace>> {
+    Namespace::create(name.namespace(&format!("{}_{}", plan.namespace, plan.name))).map(Arc::new)
+}
+
+async fn attach_one(plan: PodPlan, namespace: Arc<Namespace>, node: &Node, plugin: Plugin) -> Result<Pod> {
     // The call waits for a process; the node's namespace is only needed to start it.
     let key = plan.key();
-    let (node, name) = (node.namespace().clone(), name.clone());
-    tokio::task::spawn_blocking(move || Pod::attach(&name, plan, &node, &plugin))
+    let node = node.namespace().clone();
+    tokio::task::spawn_blocking(move || Pod::attach(plan, namespace, &node, &plugin))
         .await
         .with_context(|| format!("attaching {key} panicked"))?
 }

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use super::Namespace;
 use super::process::run_for_output;
-use super::{LabName, Namespace};
 
 /// What a pod is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +55,11 @@ pub struct Plugin {
 }
 
 impl Pod {
-    /// Makes the pod's namespace and has the plugin attach it (CNI ADD). `node` is where the runtime runs.
-    pub fn attach(name: &LabName, plan: PodPlan, node: &Namespace, plugin: &Plugin) -> Result<Self> {
-        let namespace = Namespace::create(name.namespace(&format!("{}_{}", plan.namespace, plan.name)))?;
+    /// Has the plugin attach a pod's namespace (CNI ADD). `node` is where the runtime runs.
+    pub fn attach(plan: PodPlan, namespace: Arc<Namespace>, node: &Namespace, plugin: &Plugin) -> Result<Self> {
         // A container's sandbox has its own id; the namespace's name is as unique.
         let container = namespace.name().to_owned();
-        let mut pod = Self { plan, container, addresses: Vec::new(), namespace: Arc::new(namespace) };
+        let mut pod = Self { plan, container, addresses: Vec::new(), namespace };
         let answer = pod.call("ADD", node, plugin)?;
         pod.addresses =
             addresses_of(&answer).with_context(|| format!("CNI ADD of {} answered {answer}", pod.plan.key()))?;

@@ -4,6 +4,7 @@
 //! packets and [`Stage::decided_by`] asks the agents which rules decide about such a packet: the source's node about egress,
 //! the destination's node about ingress.
 
+mod arrival;
 mod decided;
 mod place;
 mod question;
@@ -46,6 +47,15 @@ impl Stage {
     /// Attaches pods and starts the servers of the ports that they declare.
     pub async fn attach(&mut self, pods: Vec<PodPlan>) -> Result<()> {
         self.lab.attach(pods.clone()).await?;
+        self.welcome(&pods).await
+    }
+
+    /// Notes attached pods and starts their servers.
+    async fn welcome(&mut self, pods: &[PodPlan]) -> Result<()> {
+        for pod in pods {
+            self.cluster.pods.retain(|known| known.key() != pod.key());
+            self.cluster.pods.push(pod.clone());
+        }
         for pod in pods.iter().filter(|pod| !pod.terminated) {
             let place = self.place(&pod.key())?;
             for (protocol, port) in &pod.ports {
@@ -99,7 +109,10 @@ impl Stage {
 
     /// Detaches a pod.
     pub fn detach(&mut self, key: &str) -> Result<()> {
-        self.lab.detach(key)
+        self.lab.detach(key)?;
+        self.cluster.pods.retain(|pod| pod.key() != key);
+        self.served.retain(|(place, _, _)| *place != Place::Pod(key.to_owned()));
+        Ok(())
     }
 
     /// Changes the source and waits until every node obeys.

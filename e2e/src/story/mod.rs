@@ -1,0 +1,48 @@
+//! User stories: what a person does with a cluster, and what then becomes of packets, as text that can be reviewed.
+//!
+//! A story is one file, `e2e/stories/NAME.story`: a cluster, steps, and probes with the verdict and the names of the rules
+//! that must have decided. [`parse`] reads it, [`tell`] plays it on a lab. A story about policy is told three times: as it is,
+//! and on pipelines that allow all and that drop all, where it must fail; a story that does not is insensitive.
+//!
+//! ```text
+//! # What the story shows, in a line or more.
+//!
+//! cluster
+//!   namespace shop team=blue
+//!   node node-a                                   (only to name nodes that have no pods)
+//!   pod shop/web on node-a app=web TCP/80=http UDP/53
+//!   serve outside TCP/443
+//!   tunnel vxlan
+//!
+//! apply deny.yaml                                 a file of the source directory: added, or edited
+//!   apiVersion: …
+//! remove deny.yaml
+//! rename deny.yaml closed.yaml
+//! attach                                          pods that come later; `address=` asks for an address
+//!   pod shop/new on node-b app=new TCP/80
+//! attach watched by shop/client                   … while these flood the new pod: nothing may arrive
+//! detach shop/new
+//! restart agent node-a | controller
+//! neighbour shop/client                           the pod sends to the node's own MAC from now on
+//!
+//! probe
+//!   shop/client -> shop/web TCP 80 Reached by NetworkPolicy/shop/allow ingress[0]
+//!   shop/client -> shop/web ICMP TimedOut        no family named: both
+//!   shop/client -> outside TCP 443 IPv4 seen=node-a Reached
+//!   shop/client -> shop/web UDP 53 size=full Reached
+//!
+//! open a shop/client -> shop/web TCP 80           a conversation that is kept, one a family
+//! exchange a Reached
+//! stream a                                        the server speaks alone from now on (UDP)
+//! streaming a yes
+//! forge
+//!   shop/client -> shop/web datagram source=shop/other port=53 Unseen
+//! ```
+
+mod parse;
+mod run;
+mod step;
+
+pub use parse::{parse, parse_file};
+pub use run::{Outcome, Telling, tell, tell_thrice};
+pub use step::{Seen, Step, Story};
