@@ -18,7 +18,7 @@ pub use learn::{Learn, LearnFlags, LearnSource, LearnSpec, LearnTarget};
 pub use sample::{Sample, SampleDirection};
 pub use spread::{BundleAlgorithm, HashFields, MemberBundle, Multipath, MultipathAlgorithm};
 
-pub(crate) use controller::property;
+pub(crate) use controller::{property, property16};
 pub(crate) use decode::decode_list;
 pub(crate) use encode::encode_list;
 
@@ -28,6 +28,9 @@ use crate::value::Value;
 
 /// The vendor id of Nicira's extensions.
 pub(crate) const NICIRA: u32 = 0x0000_2320;
+
+/// The table number of a resubmit that means the table it is in.
+const SAME_TABLE: u8 = 0xff;
 
 /// One action.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -65,6 +65,7 @@ impl BundleStep {
 pub struct BundleControl {
     pub id: u32,
     pub step: BundleStep,
+    /// Those the bundle was opened with; the switch's answers have none.
     pub flags: BundleFlags,
 }
 

@@ -114,7 +114,9 @@ impl Class {
         })
     }
 
-    const fn prefix(self) -> &'static str {
+    /// What the names of the class start with.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
         match self {
             Self::NxmOf => "NXM_OF_",
             Self::NxmNx => "NXM_NX_",

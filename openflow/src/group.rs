@@ -1,6 +1,6 @@
 //! Groups: sets of action buckets, and the messages that change them.
 
-use crate::action::{Action, decode_list, encode_list, property};
+use crate::action::{Action, decode_list, encode_list, property, property16};
 use crate::error::{DecodeError, EncodeError};
 use crate::field::Field;
 use crate::flow::{ALL_GROUPS, ANY_GROUP};
@@ -33,7 +33,7 @@ impl GroupKind {
             Self::All => "all",
             Self::Select => "select",
             Self::Indirect => "indirect",
-            Self::FastFailover => "fast_failover",
+            Self::FastFailover => "ff",
         }
     }
 
@@ -86,7 +86,7 @@ impl Bucket {
         encode_list(&self.actions, out)?;
         out.set_length(start + 8, start + 2, "bucket")?;
         if self.weight.is_some() || kind == GroupKind::Select {
-            property(out, 0, &self.weight.unwrap_or(1).to_be_bytes())?;
+            property16(out, 0, self.weight.unwrap_or(1))?;
         }
         if let Some(port) = self.watch_port {
             property(out, 1, &port.0.to_be_bytes())?;

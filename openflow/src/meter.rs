@@ -17,7 +17,7 @@ flags! {
     }
 }
 
-/// What happens to packets above a rate.
+/// What happens to packets above a rate. A meter without the `BURST` flag has the rate as its burst in a dump.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MeterBand {
     Drop {

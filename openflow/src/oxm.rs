@@ -61,11 +61,14 @@ impl<'a> Tlv<'a> {
         Ok(Self { header, payload, bytes: &bytes[..length] })
     }
 
-    /// Field, value and mask, unless the field is unknown or too long for a [`Value`].
+    /// Field, value and mask, unless the field is unknown, or longer than a [`Value`] or empty as only tunnel options can be.
     pub(crate) fn parts(&self) -> Result<Option<(Field, Value, Option<Value>)>, DecodeError> {
         let Some(field) = self.header.field() else { return Ok(None) };
         let half = if self.header.masked { self.payload.len() / 2 } else { self.payload.len() };
-        let right = if field.is_variable() { half > 0 } else { half == usize::from(field.bytes()) };
+        if field.is_variable() && half == 0 {
+            return Ok(None);
+        }
+        let right = field.is_variable() || half == usize::from(field.bytes());
         if !right || (self.header.masked && self.payload.len() != 2 * half) {
             return Err(DecodeError::Length { what: field.info().name, length: self.payload.len() });
         }

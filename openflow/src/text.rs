@@ -27,6 +27,14 @@ fn joined<T: Display>(f: &mut Formatter<'_>, items: impl IntoIterator<Item = T>,
     Ok(())
 }
 
+/// Hexadecimal as C's `%#x` has it: no prefix for zero.
+fn hex(number: impl Into<u128>) -> String {
+    match number.into() {
+        0 => "0".to_owned(),
+        number => format!("{number:#x}"),
+    }
+}
+
 /// Something shown by a function.
 struct Shown<F>(F);
 

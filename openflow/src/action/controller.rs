@@ -61,10 +61,10 @@ impl Controller {
     pub(super) fn encode_properties(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.put_zeros(6);
         if self.max_len != u16::MAX {
-            property(out, MAX_LEN, &self.max_len.to_be_bytes())?;
+            property16(out, MAX_LEN, self.max_len)?;
         }
         if self.id != 0 {
-            property(out, CONTROLLER_ID, &self.id.to_be_bytes())?;
+            property16(out, CONTROLLER_ID, self.id)?;
         }
         if self.reason != PacketInReason::Action {
             property(out, REASON, &[self.reason.into()])?;
@@ -101,6 +101,11 @@ impl Controller {
         }
         Ok(controller)
     }
+}
+
+/// Appends a property of 16 bits, to whose length the protocol counts two bytes of padding.
+pub(crate) fn property16(out: &mut Vec<u8>, kind: u16, value: u16) -> Result<(), EncodeError> {
+    property(out, kind, &(u32::from(value) << 16).to_be_bytes())
 }
 
 /// Appends a property: kind, length, value, padding.

@@ -157,8 +157,7 @@ fn resubmit(body: &mut Reader<'_>, subtype: u16) -> Result<Action, DecodeError> 
     let table = body.u8()?;
     Ok(Action::Resubmit {
         port: (port != PortNumber::IN_PORT).then_some(port),
-        table: (subtype == nicira::RESUBMIT_TABLE || (subtype == nicira::RESUBMIT_TABLE_CT && table != 0xff))
-            .then_some(table),
+        table: (subtype != nicira::RESUBMIT && table != super::SAME_TABLE).then_some(table),
         ct: subtype == nicira::RESUBMIT_TABLE_CT,
     })
 }

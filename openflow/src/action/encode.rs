@@ -162,6 +162,10 @@ fn set_field(out: &mut Vec<u8>, field: Field, value: Value, mask: Option<Value>)
     if !oxm::existing(field)?.is_writable() {
         return Err(EncodeError::ReadOnly(field));
     }
+    if field == Field::InPort {
+        let problem = "OpenFlow 1.5 forbids it; write InPort16, or copy the number from a register";
+        return Err(EncodeError::Invalid { what: "set_field of in_port_oxm", problem });
+    }
     let (bits, length) = if field.is_variable() {
         (u16::from(value.length()) * 8, value.length())
     } else {
@@ -179,7 +183,7 @@ fn set_field(out: &mut Vec<u8>, field: Field, value: Value, mask: Option<Value>)
     // the switch drops the leading zeros of values without a fixed length, so that is what a dump will show
     let length = if field.is_variable() {
         let used = if mask == full { number } else { number | mask };
-        u8::try_from((128 - used.leading_zeros()).div_ceil(8)).expect("a number of 128 bits has 16 bytes")
+        u8::try_from((128 - used.leading_zeros()).div_ceil(8).max(1)).expect("a number of 128 bits has 16 bytes")
     } else {
         length
     };
@@ -274,14 +278,10 @@ fn conjunction(out: &mut Vec<u8>, id: u32, clause: u8, clauses: u8) -> Result<()
 
 fn resubmit(out: &mut Vec<u8>, port: Option<PortNumber>, table: Option<u8>, ct: bool) -> Result<(), EncodeError> {
     let port = port.unwrap_or(PortNumber::IN_PORT).narrow()?;
-    let (subtype, table) = match (table, ct) {
-        (None, false) => (nicira::RESUBMIT, 0),
-        (table, true) => (nicira::RESUBMIT_TABLE_CT, table.unwrap_or(0xff)),
-        (Some(table), false) => (nicira::RESUBMIT_TABLE, table),
-    };
+    let subtype = if ct { nicira::RESUBMIT_TABLE_CT } else { nicira::RESUBMIT_TABLE };
     vendor(out, subtype, |out| {
         out.put_u16(port);
-        out.put_u8(table);
+        out.put_u8(table.unwrap_or(super::SAME_TABLE));
         Ok(())
     })
 }

@@ -10,7 +10,7 @@ use super::{Access::*, Class::*, Format::*, Masking::*, Prerequisite as Needs, f
 fields! {
     // variant                 name               bits masking  access     shown as     needs            numbers, oldest form first
     PacketType               = "packet_type"       32 Exact    ReadOnly   PacketTypes  None             [OxmOf "PACKET_TYPE" 44];
-    DpHash                   = "dp_hash"           32 Maskable ReadOnly   Hexadecimal  None             [NxmNx "DP_HASH" 35, NxoxmEt "DP_HASH" 0];
+    DpHash                   = "dp_hash"           32 Maskable ReadOnly   Hexadecimal  None             [NxmNx "DP_HASH" 35, NxoxmEt "DP_HASH" 0, NxmNx "DP_HASH" 35];
     RecircId                 = "recirc_id"         32 Exact    ReadOnly   Decimal      None             [NxmNx "RECIRC_ID" 36];
     ConjId                   = "conj_id"           32 Exact    ReadOnly   Decimal      None             [NxmNx "CONJ_ID" 37];
     InPort16                 = "in_port"           16 Exact    ReadWrite  Port16       None             [NxmOf "IN_PORT" 0];

@@ -10,7 +10,10 @@ const ETH_ARP: u128 = 0x0806;
 const ETH_RARP: u128 = 0x8035;
 const ND_SOLICIT: u128 = 135;
 const ND_ADVERT: u128 = 136;
+/// `+trk`, `+inv`, and the states that only a known connection has.
 const CT_TRACKED: u128 = 0x20;
+const CT_INVALID: u128 = 0x10;
+const CT_KNOWN: u128 = 0xcf;
 
 /// What the match says of the fields that others depend on.
 #[derive(Default)]
@@ -39,12 +42,19 @@ pub(super) fn check(matches: &Match) -> Result<(), EncodeError> {
             Field::IpProto => known.ip_proto = Some(number()),
             Field::Icmpv6Type => known.icmpv6_type = Some(number()),
             Field::VlanVid => known.vlan = number() & u128::from(super::VLAN_PRESENT) != 0,
-            Field::CtState => known.tracked = number() & CT_TRACKED != 0,
+            Field::CtState => known.tracked = is_tracked(&tlv),
             Field::CtNwProto => known.ct_proto = number() != 0,
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Whether `ct_state` makes sure that there is a connection: by a state only a connection has, or by `+trk-inv`.
+fn is_tracked(tlv: &crate::oxm::Tlv<'_>) -> bool {
+    let Ok(Some((_, state, mask))) = tlv.parts() else { return false };
+    let (state, mask) = (state.number(), mask.map_or(u128::MAX, crate::Value::number));
+    state & CT_KNOWN != 0 || (state & CT_TRACKED != 0 && mask & CT_INVALID != 0 && state & CT_INVALID == 0)
 }
 
 impl Known {
@@ -76,10 +86,16 @@ impl Known {
             Prerequisite::NdAdvert => {
                 (icmpv6 && self.icmpv6_type == Some(ND_ADVERT), "icmpv6_type=136 (neighbor advertisement)")
             }
-            Prerequisite::Ct => ((ipv4 || ipv6) && self.tracked, "eth_type of IP and ct_state=+trk"),
-            Prerequisite::CtIpv4 => (ipv4 && self.tracked, "eth_type=0x800 and ct_state=+trk"),
-            Prerequisite::CtIpv6 => (ipv6 && self.tracked, "eth_type=0x86dd and ct_state=+trk"),
-            Prerequisite::CtProto => (self.ct_proto && self.tracked, "ct_nw_proto and ct_state=+trk"),
+            Prerequisite::Ct => {
+                ((ipv4 || ipv6) && self.tracked, "eth_type of IP and ct_state with +new, +est, +rel, +rpl or +trk-inv")
+            }
+            Prerequisite::CtIpv4 => {
+                (ipv4 && self.tracked, "eth_type=0x800 and ct_state with +new, +est, +rel, +rpl or +trk-inv")
+            }
+            Prerequisite::CtIpv6 => {
+                (ipv6 && self.tracked, "eth_type=0x86dd and ct_state with +new, +est, +rel, +rpl or +trk-inv")
+            }
+            Prerequisite::CtProto => (self.ct_proto && self.tracked, "ct_nw_proto and what it needs"),
         };
         if met { Ok(()) } else { Err(needs) }
     }

@@ -162,7 +162,7 @@ impl QueueDesc {
         out.put_zeros(8);
         for (kind, rate) in [(1, self.min_rate), (2, self.max_rate)] {
             if let Some(rate) = rate {
-                crate::action::property(out, kind, &rate.to_be_bytes())?;
+                crate::action::property16(out, kind, rate)?;
             }
         }
         out.set_length(start, start + 8, "queue description")

@@ -2,9 +2,9 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::{Shown, commas, dotted, value};
+use super::{Shown, commas, dotted, hex, value};
 use crate::action::{
-    Action, Controller, Ct, CtFlags, CtZone, MemberBundle, Multipath, Nat, NatFlags, NatRange, Sample, SampleDirection,
+    Action, Controller, Ct, CtZone, MemberBundle, Multipath, Nat, NatFlags, NatRange, Sample, SampleDirection,
 };
 use crate::field::Subfield;
 use crate::instruction::Instructions;
@@ -82,14 +82,6 @@ impl Display for Action {
                 f.write_str(")")
             }
         }
-    }
-}
-
-/// Hexadecimal as C's `%#x` has it: no prefix for zero.
-pub(super) fn hex(number: impl Into<u64>) -> String {
-    match number.into() {
-        0 => "0".to_owned(),
-        number => format!("{number:#x}"),
     }
 }
 
@@ -180,7 +172,6 @@ impl Display for Ct {
             69 => parts.push("alg=tftp".to_owned()),
             port => parts.push(format!("alg={port}")),
         }
-        debug_assert!(CtFlags::NAMES.len() == 2);
         write!(f, "ct({})", parts.join(","))
     }
 }

@@ -4,8 +4,10 @@ use std::fmt::{Display, Formatter, Result};
 
 use super::action::list;
 use super::{Shown, commas};
+use crate::field::Field;
 use crate::group::{Bucket, BucketPlace, Group, GroupKind, SelectionMethod};
-use crate::meter::{ALL_METERS, CONTROLLER_METER, Meter, MeterBand, SLOWPATH_METER};
+use crate::meter::{ALL_METERS, CONTROLLER_METER, Meter, MeterBand, MeterFlags, SLOWPATH_METER};
+use crate::value::Value;
 
 impl Display for Group {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -14,21 +16,31 @@ impl Display for Group {
             Some(SelectionMethod::DpHash { parameter }) => selection(f, "dp_hash", *parameter)?,
             Some(SelectionMethod::Hash { parameter, fields }) => {
                 selection(f, "hash", *parameter)?;
-                if !fields.is_empty() {
-                    f.write_str(",fields(")?;
-                    commas(
-                        f,
-                        fields.iter().map(|(field, mask)| {
-                            let full = mask.number() == crate::value::ones(field.bits());
-                            if full { field.to_string() } else { format!("{field}={:#x}", mask.number()) }
-                        }),
-                    )?;
-                    f.write_str(")")?;
-                }
+                hashed(f, fields)?;
             }
             None => {}
         }
         self.buckets.iter().try_for_each(|bucket| write!(f, ",bucket={}", shown(bucket, self.kind)))
+    }
+}
+
+/// The hashed fields, each with its mask unless that is exact.
+fn hashed(f: &mut Formatter<'_>, fields: &[(Field, Value)]) -> Result {
+    let shown = fields.iter().map(|(field, mask)| {
+        let full = mask.number() == crate::value::ones(field.bits());
+        if full { field.to_string() } else { format!("{field}={:#x}", mask.number()) }
+    });
+    match fields.len() {
+        0 => Ok(()),
+        1 => {
+            f.write_str(",fields=")?;
+            commas(f, shown)
+        }
+        _ => {
+            f.write_str(",fields(")?;
+            commas(f, shown)?;
+            f.write_str(")")
+        }
     }
 }
 
@@ -85,7 +97,8 @@ impl Display for Meter {
         self.flags.names().try_for_each(|flag| write!(f, "{flag} "))?;
         f.write_str("bands=")?;
         self.bands.iter().try_for_each(|band| {
-            let burst = |burst: u32| if burst == 0 { String::new() } else { format!(" burst_size={burst}") };
+            let counts = self.flags.contains(MeterFlags::BURST);
+            let burst = |burst: u32| if counts { format!(" burst_size={burst}") } else { String::new() };
             match band {
                 MeterBand::Drop { rate, burst: size } => write!(f, "\ntype=drop rate={rate}{}", burst(*size)),
                 MeterBand::DscpRemark { rate, burst: size, levels } => {

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::value;
+use super::{hex, value};
 use crate::action::{Learn, LearnSource, LearnSpec, LearnTarget};
 
 /// The priority a flow has if none is said.
@@ -47,7 +47,9 @@ impl Display for LearnSpec {
             (LearnSource::Immediate(value), LearnTarget::Match(target)) if target == target.field.whole() => {
                 write!(f, "{}={}", target.field, value::value(target.field, value, None))
             }
-            (LearnSource::Immediate(value), LearnTarget::Match(target)) => write!(f, "{target}={:#x}", value.number()),
+            (LearnSource::Immediate(value), LearnTarget::Match(target)) => {
+                write!(f, "{target}={}", hex(value.number()))
+            }
             (LearnSource::Field(source), LearnTarget::Match(target))
                 if (source.field, source.offset) == (target.field, target.offset) =>
             {
@@ -55,7 +57,7 @@ impl Display for LearnSpec {
             }
             (LearnSource::Field(source), LearnTarget::Match(target)) => write!(f, "{target}={source}"),
             (LearnSource::Immediate(value), LearnTarget::Load(target)) => {
-                write!(f, "load:{:#x}->{target}", value.number())
+                write!(f, "load:{}->{target}", hex(value.number()))
             }
             (LearnSource::Field(source), LearnTarget::Load(target)) => write!(f, "load:{source}->{target}"),
             (LearnSource::Field(source), LearnTarget::Output) => write!(f, "output:{source}"),

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result, Write};
 
-use super::value;
+use super::{hex, value};
 use crate::field::{Field, Format};
 use crate::matches::{Match, Term, VLAN_PRESENT};
 use crate::oxm::Tlv;
@@ -109,7 +109,7 @@ impl Shown<'_, '_> {
 
     fn hexadecimal(&mut self, field: Field) -> Result {
         match self.number(field) {
-            Some(number) => self.word(format_args!("{field}={number:#x}")),
+            Some(number) => self.word(format_args!("{field}={}", hex(number))),
             None => Ok(()),
         }
     }
@@ -148,7 +148,7 @@ impl Shown<'_, '_> {
         self.hexadecimal(Field::TunGbpFlags)?;
         self.erspan()?;
         if let Some(flags) = self.number(Field::TunGtpuFlags) {
-            self.word(format_args!("gtpu_flags={flags:#x}"))?;
+            self.word(format_args!("gtpu_flags={}", hex(flags)))?;
         }
         if let Some(kind) = self.number(Field::TunGtpuMsgtype) {
             self.word(format_args!("gtpu_msgtype={kind}"))?;

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Formatter, Result};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Shown, joined};
+use super::{Shown, hex, joined};
 use crate::field::{Field, Format};
 use crate::port::PortNumber;
 use crate::value::{Value, ones};
@@ -26,8 +26,8 @@ pub(super) fn value(field: Field, value: Value, mask: Option<Value>) -> impl Dis
             (Format::Frag, _) => f.write_str(frag(number, bits.unwrap_or(3))),
             (Format::Decimal, None) => write!(f, "{number}"),
             (Format::Decimal, Some(bits)) => write!(f, "{number}/{bits:#x}"),
-            (_, None) => write!(f, "{number:#x}"),
-            (_, Some(bits)) => write!(f, "{number:#x}/{bits:#x}"),
+            (_, None) => f.write_str(&hex(number)),
+            (_, Some(bits)) => write!(f, "{}/{bits:#x}", hex(number)),
         }
     })
 }
