@@ -53,15 +53,6 @@ impl Bench {
         self.connection.bundle(&batch).await.unwrap();
     }
 
-    /// A packet to every destination, in few calls.
-    async fn packets(&mut self) {
-        for destinations in (0..DESTINATIONS).collect::<Vec<_>>().chunks(50) {
-            let packets: Vec<String> = destinations.iter().map(|destination| packet(*destination)).collect();
-            let arguments: Vec<&str> = std::iter::once("p1").chain(packets.iter().map(String::as_str)).collect();
-            self.control.call("netdev-dummy/receive", &arguments).await.unwrap();
-        }
-    }
-
     /// Megaflows that still let something pass, of all there are.
     async fn passing(&mut self) -> (usize, usize) {
         let dump = self.control.call("dpctl/dump-flows", &[]).await.unwrap();
@@ -76,13 +67,49 @@ impl Bench {
         sent.split(',').next().unwrap().parse().unwrap()
     }
 
-    /// Packets to every destination until each has its megaflow.
-    async fn fill(&mut self, passing: usize) {
+    /// Waits until every destination has a megaflow, and so many let it pass.
+    async fn filled(&mut self, passing: usize) {
         let started = Instant::now();
         while self.passing().await != (passing, DESTINATIONS as usize) {
             assert!(started.elapsed() < START_WITHIN, "{:?}", self.passing().await);
-            self.packets().await;
         }
+    }
+}
+
+/// Packets to every destination, round after round, until dropped.
+struct Traffic {
+    rounds: tokio::sync::watch::Receiver<u64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Traffic {
+    async fn start(bench: &Bench) -> Self {
+        let mut control = Unixctl::connect(bench.switch.control()).await.unwrap();
+        let packets: Vec<String> = (0..DESTINATIONS).map(packet).collect();
+        let (sender, rounds) = tokio::sync::watch::channel(0);
+        let task = tokio::spawn(async move {
+            loop {
+                for packets in packets.chunks(50) {
+                    let arguments: Vec<&str> =
+                        std::iter::once("p1").chain(packets.iter().map(String::as_str)).collect();
+                    control.call("netdev-dummy/receive", &arguments).await.unwrap();
+                }
+                sender.send_modify(|round| *round += 1);
+            }
+        });
+        Self { rounds, task }
+    }
+
+    /// Waits until every destination has been sent a packet since this was called.
+    async fn whole_round(&mut self) {
+        let wanted = *self.rounds.borrow() + 2;
+        self.rounds.wait_for(|round| *round >= wanted).await.unwrap();
     }
 }
 
@@ -94,14 +121,15 @@ fn packet(destination: u32) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_it_no_old_megaflow_is_left() {
+async fn after_it_no_old_megaflow_is_left_under_traffic() {
     let mut bench = Bench::start().await;
+    let mut traffic = Traffic::start(&bench).await;
     let mut realised = Realised::new(bench.switch.control(), TICK);
     let (mut took, mut by_barrier) = (Vec::new(), 0);
     for _ in 0..100 {
         bench.set(Some(Action::output(PortNumber(2)))).await;
         realised.wait(&bench.connection).await.unwrap();
-        bench.fill(DESTINATIONS as usize).await;
+        bench.filled(DESTINATIONS as usize).await;
 
         // The bundle's answer alone: the datapath still passes what the flows drop.
         bench.set(None).await;
@@ -110,15 +138,14 @@ async fn after_it_no_old_megaflow_is_left() {
         let started = Instant::now();
         realised.wait(&bench.connection).await.unwrap();
         took.push(started.elapsed());
-        assert_eq!(bench.passing().await.0, 0, "an old megaflow after realised");
         let before = bench.passed();
-        bench.packets().await;
-        bench.connection.barrier().await.unwrap();
+        assert_eq!(bench.passing().await.0, 0, "an old megaflow after realised");
+        traffic.whole_round().await;
         assert_eq!(bench.passed(), before, "a packet passed by an old flow after realised");
     }
     took.sort();
     println!(
-        "realised in {:?} P50, {:?} P99; the bundle's answer alone left old megaflows in {by_barrier} of 100 runs",
+        "under traffic: realised in {:?} P50, {:?} P99; the bundle's answer alone left old megaflows in {by_barrier} of 100 runs",
         took[50], took[98]
     );
     assert!(by_barrier > 0, "this test sees old megaflows when there are some");
@@ -126,14 +153,36 @@ async fn after_it_no_old_megaflow_is_left() {
     assert_eq!(left, "", "it leaves no flow of its own");
 }
 
+/// Figures only, of a switch that has nothing else to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_it_takes() {
+    let mut bench = Bench::start().await;
+    let mut realised = Realised::new(bench.switch.control(), TICK);
+    let traffic = Traffic::start(&bench).await;
+    bench.set(Some(Action::output(PortNumber(2)))).await;
+    bench.filled(DESTINATIONS as usize).await;
+    drop(traffic);
+    let mut took = Vec::new();
+    for round in 0..200 {
+        bench.set((round % 2 == 0).then(|| Action::output(PortNumber(2)))).await;
+        let started = Instant::now();
+        realised.wait(&bench.connection).await.unwrap();
+        took.push(started.elapsed());
+        assert_eq!(bench.passing().await.0, if round % 2 == 0 { DESTINATIONS as usize } else { 0 });
+    }
+    took.sort();
+    println!("idle: realised in {:?} P50, {:?} P99 ({DESTINATIONS} megaflows)", took[100], took[197]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_was_given_up_does_not_answer_the_next() {
     let mut bench = Bench::start().await;
+    let _traffic = Traffic::start(&bench).await;
     let mut realised = Realised::new(bench.switch.control(), TICK);
     for microseconds in [100, 500, 1000, 2000, 4000] {
         bench.set(Some(Action::output(PortNumber(2)))).await;
         realised.wait(&bench.connection).await.unwrap();
-        bench.fill(DESTINATIONS as usize).await;
+        bench.filled(DESTINATIONS as usize).await;
         bench.set(None).await;
         let _ = tokio::time::timeout(Duration::from_micros(microseconds), realised.wait(&bench.connection)).await;
         realised.wait(&bench.connection).await.unwrap();

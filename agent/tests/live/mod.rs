@@ -59,6 +59,7 @@ impl Database {
         let child = Command::new("ovsdb-server")
             .arg(path("db"))
             .arg(format!("--remote=punix:{}", path("db.sock")))
+            .arg("--remote=db:Open_vSwitch,Open_vSwitch,manager_options")
             .arg(format!("--unixctl={}", path("db.ctl")))
             .arg(format!("--pidfile={}", path("db.pid")))
             .args(quiet(&self.folder.path().join("db.log")))
