@@ -107,7 +107,7 @@ tables! {
     /// Drops what a pod sends in another's name. Every packet from a local pod passes here before it is tracked.
     SpoofGuard = 4 TableSpec {
         matches: &[
-            Field::InPort, Field::EthType, Field::EthSrc, Field::ArpOp, Field::ArpSpa, Field::ArpSha, Field::Ipv4Src, Field::Ipv6Src,
+            Field::InPort, Field::EthType, Field::VlanVid, Field::EthSrc, Field::ArpOp, Field::ArpSpa, Field::ArpSha, Field::Ipv4Src, Field::Ipv6Src,
             Field::IpProto, Field::Icmpv6Type, Field::Icmpv6Code, Field::NdTarget,
         ],
         reads: &[],

@@ -7,7 +7,7 @@ use scenario::{golden, life};
 
 /// Runs every scenario and reports all failures together.
 fn each(run: impl Fn(&scenario::Scenario) -> anyhow::Result<()>) {
-    let scenarios = scenario::all().expect("every scenario can be read");
+    let scenarios = scenario::all().unwrap_or_else(|error| panic!("{error:#}"));
     let failures: Vec<String> = scenarios
         .iter()
         .filter_map(|scenario| run(scenario).err().map(|error| format!("{}: {error:#}", scenario.name())))

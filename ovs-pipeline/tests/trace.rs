@@ -19,7 +19,7 @@ use scenario::{Ask, Scenario};
 #[test]
 fn every_packet_meets_the_fate_its_scenario_says() {
     let switchd = Switchd::start().expect("a switch can be started");
-    let scenarios = scenario::all().expect("every scenario can be read");
+    let scenarios = scenario::all().unwrap_or_else(|error| panic!("{error:#}"));
     let mut failures = Vec::new();
     let mut asked = 0;
     for scenario in &scenarios {

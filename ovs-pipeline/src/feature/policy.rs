@@ -16,7 +16,7 @@ use crate::flow::{Builder, IP_FAMILIES, IPV4, IPV6, Lane, Refusal, Side, Sink, i
 use crate::intent::{Action, Datapath, Direction, IpBlock, Peers, Protocol, Rule, Service};
 use crate::number::{ConjunctionNumber, IdentityNumber};
 use crate::ports;
-use crate::register::Verdict;
+use crate::register::{self, Destination, Source, Verdict};
 
 /// Kubernetes NetworkPolicy has one rank. Its conjunctions, and one above them its plain flows.
 const CONJUNCTION: u16 = 100;
@@ -72,7 +72,7 @@ fn dimensions(rule: &Rule, lane: &'static Lane, ports: Ports, services: Option<&
         dimensions.push(other_end(lane.remote, peers));
     }
     if let Some(destinations) = &rule.destinations {
-        dimensions.push(identities(lane.remote, destinations));
+        dimensions.push(among(lane, destinations));
     }
     if let Some(services) = services {
         dimensions.push(services.iter().flat_map(|&service| choices(service, ports, lane)).collect());
@@ -118,6 +118,18 @@ fn product(
 fn identities(side: Side, identities: &[IdentityNumber]) -> Vec<Choice> {
     let register = identity_of(side);
     identities.iter().map(|&identity| Box::new(move |b: Builder| b.is(register, identity.0.into())) as Choice).collect()
+}
+
+/// Identities of the other end, in a match that differs from that of the same identities as peers: a packet satisfies one clause
+/// of a conjunction by one flow (tried), and these two clauses may name the same identity. What is matched
+/// besides is true of every packet that gets here.
+fn among(lane: &'static Lane, wanted: &[IdentityNumber]) -> Vec<Choice> {
+    let (register, value) = match lane.local {
+        Side::Source => (&register::SOURCE, Source::Pod as u128),
+        Side::Destination => (&register::DESTINATION, Destination::Pod as u128),
+    };
+    let choices = identities(lane.remote, wanted).into_iter();
+    choices.map(|choice| Box::new(move |b| choice(b).is(register, value)) as Choice).collect()
 }
 
 fn other_end(side: Side, peers: &Peers) -> Vec<Choice> {

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use openflow::Field;
+use openflow::{Field, VLAN_PRESENT};
 
 use crate::flow::{ARP, Builder, IPV6, Refusal, Side, Sink};
 use crate::intent::{Peer, Pod};
@@ -32,7 +32,18 @@ pub(crate) fn base(sink: &mut Sink) -> Result<(), Refusal> {
                 .end(),
         )?;
     }
-    Ok(())
+    sink.put(
+        Builder::new(Table::SpoofGuard, 140, "a neighbor solicitation in another's name, or malformed")
+            .field(Field::EthType, IPV6)
+            .field(Field::IpProto, ICMPV6)
+            .field(Field::Icmpv6Type, NEIGHBOR_SOLICITATION)
+            .end(),
+    )?;
+    sink.put(
+        Builder::new(Table::SpoofGuard, 210, "pods send no VLAN tags")
+            .masked(Field::VlanVid, VLAN_PRESENT, VLAN_PRESENT)
+            .end(),
+    )
 }
 
 pub(crate) fn pod(pod: &Pod, sink: &mut Sink) -> Result<(), Refusal> {

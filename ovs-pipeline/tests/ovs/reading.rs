@@ -68,6 +68,7 @@ impl Pass {
 fn pass(text: &str) -> Result<Pass> {
     let mut pass = Pass::default();
     let mut start = BTreeMap::new();
+    let mut elsewhere = false; // in the bridge through which a tunnel packet leaves
     for line in text.lines() {
         if let Some(flow) = line.strip_prefix("Flow: ") {
             start = fields(flow);
@@ -77,6 +78,10 @@ fn pass(text: &str) -> Result<Pass> {
             pass.megaflow = megaflow.to_string();
         } else if let Some(actions) = line.strip_prefix("Datapath actions: ") {
             pass.actions = actions.to_string();
+        } else if let Some(bridge) = line.strip_prefix("bridge(") {
+            elsewhere = bridge.contains("br-phy");
+        } else if elsewhere {
+            continue;
         } else if let Some((id, _)) = table_line(line) {
             ensure!(!line.contains("No match"), "a table without a miss flow: {line}");
             let table = Table::from_id(id).with_context(|| format!("no table has the id {id}"))?;

@@ -56,8 +56,7 @@ impl Switchd {
         switchd.spawn("ovsdb-server", &[database, remote, control], &logged)?;
         let socket = format!("unix:{}", switchd.path("db.sock").display());
         let control = format!("--unixctl={}", switchd.path("v.ctl").display());
-        let (dummy, logged) =
-            (["--enable-dummy=override", "--disable-system"].map(str::to_string), switchd.path("v.log"));
+        let (dummy, logged) = (["--enable-dummy", "--disable-system"].map(str::to_string), switchd.path("v.log"));
         switchd.vsctl(&["--no-wait", "init"])?;
         switchd.spawn("ovs-vswitchd", &[socket, control, dummy[0].clone(), dummy[1].clone()], &logged)?;
         for node in ["node-a", "node-b", "node-c"] {
@@ -108,9 +107,14 @@ impl Switchd {
 
     /// A bridge through which tunnel packets leave, so that a trace shows them leave.
     fn underlay(&self) -> Result<()> {
-        self.vsctl(&["add-br", "br-phy", "--", "set", "bridge", "br-phy", "datapath_type=dummy"])?;
+        let bridge = "add-br br-phy -- set bridge br-phy datapath_type=dummy";
+        let wire = "-- add-port br-phy phy1 -- set interface phy1 type=dummy";
+        self.vsctl(&format!("{bridge} {wire}").split(' ').collect::<Vec<_>>())?;
         self.control("netdev-dummy/ip4addr", &["br-phy", "172.18.0.250/24"])?;
         self.control("netdev-dummy/ip6addr", &["br-phy", "fd00:18::250/64"])?;
+        for range in ["172.18.0.0/24", "fd00:18::/64"] {
+            self.control("ovs/route/add", &[range, "br-phy"])?;
+        }
         for index in 1..=3 {
             for address in book::node_addresses(index) {
                 self.control("tnl/neigh/set", &["br-phy", &address.to_string(), "0a:00:00:00:ff:01"])?;

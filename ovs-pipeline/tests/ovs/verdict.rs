@@ -78,14 +78,17 @@ fn out(last: &Pass, node: &Node) -> Result<End> {
     if destination == Destination::Tunnel as u32 {
         ensure!(port == node.tunnel_port, "for the tunnel, but out of port {port}");
         ensure!(last.field("dl_dst") == link(TUNNEL_MAC), "a packet to another node has the tunnel's link address");
+        ensure!(last.actions.contains("tnl_push"), "no tunnel packet left: {}", last.actions);
+        let endpoints =
+            ["tun_dst", "tun_ipv6_dst"].map(|field| last.end.get(field).and_then(|text| text.parse::<IpAddr>().ok()));
+        let endpoint =
+            endpoints.into_iter().flatten().find(|address| !address.is_unspecified()).context("no tunnel endpoint")?;
         ensure!(
-            last.actions.contains("tnl_push") || last.actions.contains("tunnel"),
-            "no tunnel packet left: {}",
+            last.actions.contains(&format!("dst={endpoint}")),
+            "the tunnel packet goes elsewhere: {}",
             last.actions
         );
-        let endpoint =
-            last.end.get("tun_dst").or_else(|| last.end.get("tun_ipv6_dst")).context("no tunnel endpoint")?;
-        return Ok(End::Tunnel(endpoint.parse()?));
+        return Ok(End::Tunnel(endpoint));
     }
     ensure!(destination == Destination::Pod as u32, "out, but with no destination: {destination}");
     Ok(End::Pod(port))
@@ -144,7 +147,8 @@ fn commits(ask: &Ask, trace: &Trace, hop: &Hop, untracked: bool) -> Result<()> {
         None
     } else if passed && !open && !suppressed_new {
         let label = u64::from(hop.ingress_rule.0) | u64::from(hop.egress_rule.0) << 32;
-        Some(format!("mark=0x1/0x3,label={label:#x}/0xffffffffffffffff"))
+        let label = if label == 0 { "0".to_string() } else { format!("{label:#x}") };
+        Some(format!("mark=0x1/0x3,label={label}/0xffffffffffffffff"))
     } else if denied && open {
         Some("mark=0x2/0x2".to_string())
     } else {

@@ -101,7 +101,9 @@ pub fn ask(line: usize, text: &str) -> Result<Ask> {
     let mut words = Words::new(rest);
     let destination = words.first("a destination")?.to_string();
     let connection = connection(words.value("ct").unwrap_or("new"))?;
-    let packet = packet(&mut words, &destination, &connection)?;
+    let v6 =
+        [source.trim(), destination.as_str()].iter().any(|name| name.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()));
+    let packet = packet(&mut words, v6, &connection)?;
     words.done()?;
     let (answer, ports) = match answer.split_once(';').map(|(answer, ports)| (answer, ports.trim())) {
         None => (answer, None),
@@ -133,8 +135,8 @@ fn connection(text: &str) -> Result<Connection> {
     Ok(connection)
 }
 
-fn packet(words: &mut Words, destination: &str, connection: &Connection) -> Result<Packet> {
-    let v6 = words.flag("v6") || destination.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6());
+fn packet(words: &mut Words, v6: bool, connection: &Connection) -> Result<Packet> {
+    let v6 = words.flag("v6") || v6;
     let link = |words: &mut Words, key: &str| words.value(key).map(mac).transpose();
     let address = |words: &mut Words, key: &str| -> Result<Option<IpAddr>> {
         words.value(key).map(|text| text.parse().with_context(|| format!("{key}={text}"))).transpose()
@@ -155,7 +157,9 @@ fn packet(words: &mut Words, destination: &str, connection: &Connection) -> Resu
     };
     let flags = tcp_flags(words, connection)?;
     packet.carried = carried(words, v6, flags)?;
-    packet.v6 |= packet.carried == Carried::Solicitation;
+    if packet.carried == Carried::Solicitation {
+        (packet.v6, packet.ttl) = (true, 255); // RFC 4861, 4.3
+    }
     Ok(packet)
 }
 

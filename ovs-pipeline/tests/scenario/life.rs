@@ -75,7 +75,7 @@ pub fn all(scenario: &Scenario) -> Result<()> {
 
     let split: Vec<Vec<Change>> = scenario.changes().map(|change| vec![change.clone()]).collect();
     let reversed: Vec<Vec<Change>> = ordered.iter().rev().map(|change| vec![change.clone()]).collect();
-    let doubled: Vec<Vec<Change>> = split.iter().chain(&split).flat_map(|one| [one.clone(), one.clone()]).collect();
+    let doubled: Vec<Vec<Change>> = split.iter().flat_map(|one| [one.clone(), one.clone()]).collect();
     for (life, moments) in [("split", split), ("reversed", reversed), ("squashed", vec![kept]), ("doubled", doubled)] {
         let mut world = World::new(scenario);
         // Nodes that the file wants and then no longer have a switch too.
