@@ -1,6 +1,18 @@
 //! What this node needs, made so in Open vSwitch, links, routes and nft.
+//!
+//! One loop ([`turn`]) takes events ([`event`]), changes the [`state`], plans it ([`plan`], with the [`ledger`]'s numbers), and
+//! makes the switch and the host so ([`apply`]). Facts come in through [`watch`], questions through [`serve`]; [`run`] joins them.
 
 pub mod apply;
+pub mod config;
+pub mod event;
 pub mod ipam;
+pub mod ledger;
 pub mod ovs;
+pub mod plan;
+pub mod report;
+pub mod run;
 pub mod serve;
+pub mod state;
+pub mod turn;
+pub mod watch;

@@ -3,6 +3,7 @@
 
 pub mod cni;
 pub mod kubernetes;
+pub mod query;
 pub mod yaml;
 
 /// The controller-agent protocol, generated from `proto/stream.proto`.

@@ -1,7 +1,15 @@
 //! Makes the switch and the host what is wanted, from whatever they are.
+//!
+//! Flows: [`flows`] holds what is wanted and what the switch has, [`delta`] cuts what differs into slices, [`order`] is the one
+//! place that orders. Ports and the host are changed beside the loop ([`ports`], [`host`]); [`reexamine`] looks at connections again.
 
+pub mod delta;
+pub mod flows;
 pub mod host;
 pub mod links;
 pub mod nat;
+pub mod order;
+pub mod ports;
+pub mod reexamine;
 pub mod routes;
 pub mod sysctl;

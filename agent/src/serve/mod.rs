@@ -1,3 +1,5 @@
-//! What the agent answers: the CNI plugin here, people and tools at its own socket.
+//! The sockets that others ask: the CNI plugin, people and tools. Requests become events; nothing is decided here.
 
 pub mod cni;
+pub mod query;
+pub mod trace;

@@ -1,0 +1,139 @@
+//! What differs, cut into slices that may be sent one after the other without ever allowing what neither the old policy nor
+//! the new one allows.
+//!
+//! A change that fits one bundle is one bundle: the switch takes it whole. A larger one first closes (rules go, isolations
+//! come, who-is-who that changes is forgotten), then opens, and pods' own flows come last, so that on an empty switch no pod
+//! gets in before the policies about it are there. What closes must be realised before anything opens ([`Slice::opens`]).
+//!
+//! Stateless: the slices follow from what differs now. An event between two slices changes what differs, and so the rest.
+
+use std::cmp::Reverse;
+
+use ovs_pipeline::Table;
+
+use super::flows::{Difference, FlowId, Flows};
+
+/// Flow changes in one bundle. More stop a `netdev` switch for long enough to lose packets.
+pub const SLICE: usize = 10_000;
+
+/// One flow's change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The switch is to have the flow as it is wanted.
+    Put(FlowId),
+    /// The switch is not to have it.
+    Delete(FlowId),
+}
+
+impl Change {
+    /// The flow.
+    pub fn flow(self) -> FlowId {
+        match self {
+            Self::Put(id) | Self::Delete(id) => id,
+        }
+    }
+}
+
+/// Flow changes for one bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// In the order in which they are written.
+    pub changes: Vec<Change>,
+    /// Part of a larger change of which something opens here: what closed before must be realised first.
+    pub opens: bool,
+}
+
+/// Where in a large change a flow's change stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// Flows that depend on no intent: without them no packet moves.
+    Base,
+    /// What allows goes, what denies comes.
+    Close,
+    /// Rules come.
+    Rules,
+    /// Addresses get their identities.
+    Identities,
+    /// Pods and peers get in.
+    Entry,
+}
+
+/// What may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// Only what is not there at all: the controller has not spoken yet, so nothing is known to be stale.
+    Missing,
+}
+
+/// The next slice of what differs; `None` when nothing does.
+pub fn next(flows: &mut Flows, scope: Scope) -> Option<Slice> {
+    let mut differences = flows.differences();
+    if scope == Scope::Missing {
+        differences.retain(|(_, difference)| *difference == Difference::Absent);
+    }
+    if differences.is_empty() {
+        return None;
+    }
+    if differences.len() <= SLICE {
+        let mut changes: Vec<_> = differences.iter().map(|&(id, difference)| whole(id, difference)).collect();
+        // Strictly speaking free, since the bundle is one step; sorted so that equal changes are equal bytes.
+        changes.sort_unstable_by_key(|change| (matches!(change, Change::Put(_)), change.flow()));
+        return Some(Slice { changes, opens: false });
+    }
+    let mut staged: Vec<_> = differences
+        .into_iter()
+        .filter_map(|(id, difference)| {
+            let key = flows.key(id)?;
+            let (stage, change) = stage(id, key.table, flows.is_base(id), difference);
+            // What is narrow and denies has the higher priority: it comes before what it narrows, and goes after it.
+            let rank = match change {
+                Change::Put(_) => (Reverse(key.priority), 0),
+                Change::Delete(_) => (Reverse(u16::MAX), key.priority),
+            };
+            Some((stage, rank, change))
+        })
+        .collect();
+    staged.sort_unstable_by_key(|(stage, rank, change)| (*stage, *rank, change.flow()));
+    let stage = staged.first()?.0;
+    let opens = stage > Stage::Close;
+    // Base and Close do not mix with what opens; the opening stages may follow each other within a slice.
+    let changes = staged
+        .into_iter()
+        .take_while(|(other, ..)| *other == stage || (opens && *other > stage))
+        .take(SLICE)
+        .map(|(_, _, change)| change)
+        .collect();
+    Some(Slice { changes, opens })
+}
+
+/// The change that makes up a difference in one step.
+fn whole(id: FlowId, difference: Difference) -> Change {
+    match difference {
+        Difference::Stale => Change::Delete(id),
+        Difference::Absent | Difference::Grown | Difference::Other => Change::Put(id),
+    }
+}
+
+fn stage(id: FlowId, table: u8, base: bool, difference: Difference) -> (Stage, Change) {
+    let (put, delete) = (Change::Put(id), Change::Delete(id));
+    if base && difference != Difference::Stale {
+        return (Stage::Base, put);
+    }
+    let table = Table::from_id(table);
+    match (table, difference) {
+        // An isolation only ever denies.
+        (Some(Table::EgressDefault | Table::IngressDefault), Difference::Stale) => (Stage::Rules, delete),
+        (Some(Table::EgressDefault | Table::IngressDefault), _) => (Stage::Close, put),
+        (_, Difference::Stale) => (Stage::Close, delete),
+        // Another clause set, another identity, another port: closed first, and new afterwards.
+        (_, Difference::Other) => (Stage::Close, delete),
+        (
+            Some(Table::EgressTierRule | Table::EgressRule | Table::IngressTierRule | Table::IngressRule),
+            Difference::Absent | Difference::Grown,
+        ) => (Stage::Rules, put),
+        (Some(Table::SourceIdentity | Table::DestinationIdentity), _) => (Stage::Identities, put),
+        _ => (Stage::Entry, put),
+    }
+}

@@ -1,0 +1,204 @@
+//! The order in which the switch and the host are changed. Nothing else decides order.
+//!
+//! A flow may be added only when all it names exists, and removed before what it names goes. Read it as a packet would:
+//! nothing may send a packet to a place that is not ready, and nothing may enter by a door that is not guarded.
+//!
+//! ```text
+//!  a pod comes   the node's kernel is closed on its interface (netdev) ─► interface up ─► port ─► flows ─► realised ─► answer
+//!  a pod goes    flows ─► realised ─► port ─► kernel opened, interface removed ─► address free
+//!  flows change  [`super::delta`]: one bundle, or what closes ─► realised ─► what opens
+//! ```
+//!
+//! (Meters and groups, when a feature brings them: meters first, since a bundle can not hold them, then groups, then flows, and
+//! back in the opposite order.)
+
+use std::collections::BTreeSet;
+
+use openflow::{DecodeError, EncodeError, Flow, FlowCommand, Match};
+use ovs_pipeline::Datapath;
+
+use super::delta::{Change, Slice};
+use super::flows::{FlowId, Flows};
+use super::host::{self, HostFacts};
+use super::ports::{self, PortOutcome, Work};
+use super::{links, nat};
+use crate::event::Event;
+use crate::ipam::attachment::Attachment;
+use crate::ovs::ovsdb::Client;
+
+/// Does what is asked of ports and of the host, in order.
+#[derive(Debug)]
+pub struct Worker {
+    client: Client,
+    bridge: String,
+    datapath: Datapath,
+    tunnel: links::Tunnel,
+    netlink: rtnetlink::Handle,
+    /// The facts that the host was last made to obey.
+    host: Option<HostFacts>,
+}
+
+impl Worker {
+    /// A worker that knows nothing of the host yet.
+    pub fn new(
+        client: Client,
+        bridge: &str,
+        datapath: Datapath,
+        tunnel: links::Tunnel,
+        netlink: rtnetlink::Handle,
+    ) -> Self {
+        Self { client, bridge: bridge.to_owned(), datapath, tunnel, netlink, host: None }
+    }
+
+    /// Does all of it; what became of it.
+    pub async fn run(&mut self, work: Vec<Work>) -> Vec<Event> {
+        let mut events = Vec::new();
+        let (mut attach, mut detach, mut facts) = (Vec::new(), Vec::new(), None);
+        for piece in work {
+            match piece {
+                Work::Attach(attachment) => attach.push(*attachment),
+                Work::Detach(attachment) => detach.push(*attachment),
+                Work::Host(wanted, addresses) => facts = Some((*wanted, addresses)),
+            }
+        }
+        // The host first: its facts may be older than what is asked of ports, never newer.
+        if let Some((facts, addresses)) = facts {
+            events.push(Event::Host(self.obey(facts, &addresses).await));
+        }
+        let (ready, mut outcomes) = self.close_and_raise(attach).await;
+        outcomes.extend(self.exchange_ports(ready, detach).await);
+        events.extend(outcomes.into_iter().map(Event::Ports));
+        events
+    }
+
+    /// Closes the node's kernel on the interfaces, then brings them up; those that are ready, and what failed.
+    async fn close_and_raise(&mut self, attach: Vec<Attachment>) -> (Vec<Attachment>, Vec<PortOutcome>) {
+        let (mut ready, mut failed) = (Vec::new(), Vec::new());
+        for attachment in attach {
+            let closed = match self.datapath {
+                Datapath::Netdev => nat::close(&attachment.host_interface).await.map_err(|error| error.to_string()),
+                Datapath::System => Ok(()),
+            };
+            let raised = match closed {
+                Ok(()) => {
+                    links::bring_up(&self.netlink, &attachment.host_interface).await.map_err(|error| error.to_string())
+                }
+                Err(error) => Err(error),
+            };
+            match raised {
+                Ok(()) => ready.push(attachment),
+                Err(error) => failed.push(PortOutcome::Failed(Box::new(attachment), error)),
+            }
+        }
+        (ready, failed)
+    }
+
+    /// Ports come and go in one transaction; then the interfaces of those that went.
+    async fn exchange_ports(&mut self, attach: Vec<Attachment>, detach: Vec<Attachment>) -> Vec<PortOutcome> {
+        let mut outcomes = Vec::new();
+        if attach.is_empty() && detach.is_empty() {
+            return outcomes;
+        }
+        let ensure: Vec<_> = attach.iter().map(ports::pod).collect();
+        let remove: Vec<_> = detach.iter().map(|attachment| attachment.host_interface.clone()).collect();
+        let changed = self.client.change_ports(&self.bridge, &ensure, &remove).await.map_err(|error| error.to_string());
+        for attachment in attach {
+            outcomes.push(match &changed {
+                Ok(()) => PortOutcome::Attached(Box::new(attachment)),
+                Err(error) => PortOutcome::Failed(Box::new(attachment), error.clone()),
+            });
+        }
+        for attachment in detach {
+            outcomes.push(self.remove_interface(attachment, changed.clone()).await);
+        }
+        outcomes
+    }
+
+    async fn remove_interface(&mut self, attachment: Attachment, port_removed: Result<(), String>) -> PortOutcome {
+        let interface = &attachment.host_interface;
+        let opened = match (port_removed, self.datapath) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Datapath::Netdev) => nat::open(interface).await.map_err(|error| error.to_string()),
+            (Ok(()), Datapath::System) => Ok(()),
+        };
+        let removed = match opened {
+            Ok(()) => links::remove(&self.netlink, interface).await.map(drop).map_err(|error| error.to_string()),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => PortOutcome::Detached(Box::new(attachment)),
+            Err(error) => PortOutcome::Failed(Box::new(attachment), error),
+        }
+    }
+
+    /// Links, routes and NAT as planned; the MTU that pods are to have.
+    async fn obey(&mut self, mut facts: HostFacts, addresses: &[std::net::IpAddr]) -> Result<u32, String> {
+        let uplink = links::uplink(&self.netlink, addresses).await.map_err(|error| error.to_string())?;
+        let Some(uplink) = uplink else {
+            return Err(format!(
+                "no interface of this node has one of the addresses that the cluster knows it by ({addresses:?}); \
+                 correct the Node's InternalIP, or give the address to an interface"
+            ));
+        };
+        facts.mtu = links::pod_mtu(uplink.mtu, self.tunnel, uplink.address);
+        facts.uplink = Some(uplink.name);
+        // Which interfaces are closed is kept step by step as pods come and go; the rest is compared whole.
+        let closed_only = self.host.as_ref().is_some_and(|before| {
+            HostFacts { closed_interfaces: BTreeSet::new(), ..before.clone() }
+                == HostFacts { closed_interfaces: BTreeSet::new(), ..facts.clone() }
+        });
+        if !closed_only {
+            let gateway = ports::gateway(facts.gateway_mac, Some(facts.mtu));
+            self.client.ensure_port(&self.bridge, &gateway).await.map_err(|error| error.to_string())?;
+            let changed = host::reconcile(&self.netlink, &host::host(&facts)).await;
+            for line in changed.map_err(|error| error.to_string())? {
+                tracing::info!("{line}");
+            }
+        }
+        let mtu = facts.mtu;
+        self.host = Some(facts);
+        Ok(mtu)
+    }
+}
+
+/// A flow change that the switch gets, and which one it is.
+pub struct Message {
+    /// What to do.
+    pub command: FlowCommand,
+    /// With which flow.
+    pub flow: Flow,
+}
+
+/// Why a flow cannot be written as a message.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// The match that was kept is not one.
+    #[error("the match of a kept flow cannot be read back: {0}")]
+    Match(#[from] DecodeError),
+    /// It is too long.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// The messages of a slice, in the order in which they are sent. Those that cannot be written are told apart.
+pub fn messages<'a>(
+    flows: &'a Flows,
+    slice: &'a Slice,
+) -> impl Iterator<Item = (FlowId, Result<Message, MessageError>)> + 'a {
+    slice.changes.iter().filter_map(|change| {
+        let id = change.flow();
+        let key = flows.key(id)?;
+        let message = Match::from_oxm(key.oxm).map_err(MessageError::from).map(|matches| {
+            let mut flow = Flow::new(key.table, key.priority, matches);
+            let command = match change {
+                Change::Put(_) => {
+                    flow.instructions = flows.instructions(id);
+                    FlowCommand::Add
+                }
+                Change::Delete(_) => FlowCommand::DeleteStrict,
+            };
+            Message { command, flow }
+        });
+        Some((id, message))
+    })
+}

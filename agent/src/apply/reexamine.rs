@@ -1,0 +1,193 @@
+//! Connections that were admitted before policy changed, looked at again.
+//!
+//! A packet in the original direction meets policy every time, so most connections need nothing. Where only replies flow, none
+//! comes: for every admitted connection that a change may have touched, a packet with its original addresses and ports goes
+//! through the tables by packet-out, with the bit set that keeps it from leaving. Policy then marks the connection blocked, or
+//! lets it be, as it would with the real packet.
+//!
+//! Beside the loop, after the switch obeys the change. What it learns from `dpctl/dump-conntrack` it judges not at all.
+
+mod connection;
+mod packet;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use hashbrown::HashSet;
+use ipnet::IpNet;
+use openflow::{Action, Field, Message, PacketOut};
+use ovs_pipeline::{FORWARD_MAC, HOST_ORIGIN_MAC, IdentityNumber, Intent, TUNNEL_MAC, register};
+use tokio::sync::mpsc;
+
+use crate::ovs::openflow::{Batch, Connection};
+use crate::ovs::unixctl;
+use crate::plan::Planner;
+
+/// Packets sent in one go.
+const BURST: usize = 512;
+
+/// Whose connections a change may have touched.
+#[derive(Debug, Default, Clone)]
+pub struct Affected {
+    identities: HashSet<IdentityNumber>,
+    addresses: HashSet<IpAddr>,
+}
+
+impl Affected {
+    /// An intent came or went.
+    pub fn note(&mut self, intent: &Intent) {
+        match intent {
+            Intent::Rule(rule) => self.identities.extend(&rule.applied_to),
+            Intent::Isolation(isolation) => _ = self.identities.insert(isolation.identity),
+            Intent::Address(address) => _ = self.addresses.insert(address.address),
+            Intent::Pod(pod) => self.addresses.extend(&pod.addresses),
+            Intent::Node(_) | Intent::Peer(_) => {}
+        }
+    }
+
+    /// Nothing was touched.
+    pub fn is_empty(&self) -> bool {
+        self.identities.is_empty() && self.addresses.is_empty()
+    }
+}
+
+/// A change is realised: these connections may have lost what admitted them.
+#[derive(Debug)]
+pub struct Request {
+    /// To the switch.
+    pub connection: Connection,
+    /// Addresses whose connections are looked at.
+    pub addresses: HashSet<IpAddr>,
+    /// How a packet of an address would enter.
+    pub ways: Ways,
+}
+
+/// Where packets enter the switch.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// Pods here: address to port and link address.
+    pods: BTreeMap<IpAddr, (u32, [u8; 6])>,
+    /// Other nodes: pod ranges and own addresses, to the tunnel's end there.
+    peers: Vec<(IpNet, IpAddr)>,
+    tunnel: u32,
+    gateway: (u32, [u8; 6]),
+    /// The node's own addresses: what comes from them is its own.
+    own: Vec<IpAddr>,
+}
+
+/// How a packet enters.
+struct Way {
+    port: u32,
+    source_mac: [u8; 6],
+    destination_mac: [u8; 6],
+    tunnel: Option<IpAddr>,
+}
+
+impl Ways {
+    /// As the plan has them; none while the node is not planned.
+    pub fn of(planner: &Planner) -> Option<Self> {
+        let node = planner.node()?;
+        let pods = planner
+            .pods()
+            .values()
+            .flat_map(|pod| pod.addresses.iter().map(|address| (*address, (pod.port, pod.mac))))
+            .collect();
+        let peers = planner
+            .peers()
+            .flat_map(|peer| {
+                let own = peer.addresses.iter().map(|address| IpNet::from(*address));
+                own.chain(peer.pod_cidrs.iter().copied()).map(|range| (range, peer.tunnel_endpoint))
+            })
+            .collect();
+        let own = node.gateways.iter().chain(&node.addresses).copied().collect();
+        Some(Self { pods, peers, tunnel: node.tunnel_port, gateway: (node.gateway_port, node.gateway_mac), own })
+    }
+
+    fn way(&self, source: IpAddr) -> Way {
+        let (gateway, gateway_mac) = self.gateway;
+        if let Some((port, mac)) = self.pods.get(&source) {
+            return Way { port: *port, source_mac: *mac, destination_mac: gateway_mac, tunnel: None };
+        }
+        if self.own.contains(&source) {
+            return Way { port: gateway, source_mac: gateway_mac, destination_mac: HOST_ORIGIN_MAC, tunnel: None };
+        }
+        match self.peers.iter().find(|(range, _)| range.contains(&source)) {
+            Some((_, endpoint)) => {
+                Way { port: self.tunnel, source_mac: TUNNEL_MAC, destination_mac: TUNNEL_MAC, tunnel: Some(*endpoint) }
+            }
+            None => Way { port: gateway, source_mac: gateway_mac, destination_mac: FORWARD_MAC, tunnel: None },
+        }
+    }
+
+    /// The local addresses of pods that are touched, and the touched addresses themselves.
+    pub fn touched(&self, affected: &Affected, planner: &Planner) -> HashSet<IpAddr> {
+        let pods = planner.pods().values();
+        let local = pods.filter(|pod| pod.identity.is_some_and(|identity| affected.identities.contains(&identity)));
+        local.flat_map(|pod| pod.addresses.iter().copied()).chain(affected.addresses.iter().copied()).collect()
+    }
+}
+
+/// Looks at connections for as long as somebody asks.
+pub async fn follow(control: PathBuf, mut inbox: mpsc::UnboundedReceiver<Request>) {
+    while let Some(mut request) = inbox.recv().await {
+        // What was asked meanwhile is one look.
+        while let Ok(newer) = inbox.try_recv() {
+            let addresses = std::mem::take(&mut request.addresses);
+            request = newer;
+            request.addresses.extend(addresses);
+        }
+        if let Err(error) = examine(&control, &request).await {
+            tracing::warn!(%error, "connections could not be looked at again; each will be at its next packet");
+        }
+    }
+}
+
+async fn examine(control: &std::path::Path, request: &Request) -> anyhow::Result<()> {
+    let zone = format!("zone={}", register::CT_ZONE);
+    let text = unixctl::call(control, "dpctl/dump-conntrack", &[&zone]).await?;
+    let touched =
+        text.lines().filter_map(connection::parse).filter(|found| found.admitted && !found.blocked).filter(|found| {
+            request.addresses.contains(&found.source) || request.addresses.contains(&found.destination)
+        });
+    let (mut batch, mut looked_at) = (Batch::new(), 0_usize);
+    for found in touched {
+        let Some(bytes) = packet_out(&found, &request.ways) else {
+            continue;
+        };
+        batch.push(&bytes)?;
+        looked_at += 1;
+        if batch.len() >= BURST {
+            send(&request.connection, &std::mem::take(&mut batch)).await?;
+        }
+    }
+    send(&request.connection, &batch).await?;
+    if looked_at > 0 {
+        tracing::debug!(connections = looked_at, "looked at connections again");
+    }
+    Ok(())
+}
+
+async fn send(connection: &Connection, batch: &Batch) -> anyhow::Result<()> {
+    if !batch.is_empty()
+        && let Some(rejected) = connection.send(batch).await?.first()
+    {
+        anyhow::bail!("the switch rejects a packet that is to be looked at: {}", rejected.error);
+    }
+    Ok(())
+}
+
+/// The message that sends a connection's original packet through the tables; `None` for protocols that need no look.
+fn packet_out(found: &connection::Tracked, ways: &Ways) -> Option<Vec<u8>> {
+    let way = ways.way(found.source);
+    let bytes = packet::original(found, way.source_mac, way.destination_mac)?;
+    let suppress = register::SUPPRESS_OUTPUT.place(1);
+    let suppress = u32::try_from(suppress).ok()?;
+    let mut message = PacketOut::new(way.port, bytes, vec![Action::resubmit(0)]).with(Field::Reg(0), suppress);
+    message = match way.tunnel {
+        Some(IpAddr::V4(address)) => message.with(Field::TunSrc, address),
+        Some(IpAddr::V6(address)) => message.with(Field::TunIpv6Src, address),
+        None => message,
+    };
+    Message::PacketOut(message).encode(0).ok()
+}

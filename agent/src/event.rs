@@ -1,0 +1,80 @@
+//! Everything that can wake the agent. Nothing else does.
+
+use std::time::Instant;
+
+use apis::query::TraceRequest;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::apply::ports::PortOutcome;
+use crate::ovs::openflow::Connection;
+use crate::serve::cni::CniRequest;
+use crate::state::Frame;
+use crate::watch::ovs::Interfaces;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The controller's stream stands, or has ended.
+    Controller {
+        /// Whether it stands.
+        connected: bool,
+    },
+    /// The controller said this; when its last object had been decoded.
+    Frame(Box<Frame>, Instant),
+    /// The bridge has these interfaces now.
+    Interfaces(Interfaces),
+    /// The OpenFlow connection: a new one each time, with nothing known of what the switch has.
+    Switch(SwitchEvent),
+    /// The CNI plugin asks.
+    Cni(CniRequest),
+    /// What became of work on ports.
+    Ports(PortOutcome),
+    /// The host's links, routes and NAT are as planned, with this MTU for pods; or why not.
+    Host(Result<u32, String>),
+    /// Somebody asks; the answer is JSON.
+    Query(Query, oneshot::Sender<Value>),
+    /// It is time to look again at what waits and at what failed.
+    Tick,
+}
+
+/// The OpenFlow connection came or went.
+#[derive(Debug)]
+pub enum SwitchEvent {
+    /// It stands.
+    Connected(Connection),
+    /// It is gone.
+    Disconnected,
+}
+
+/// A question over the agent's socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// Who and how far.
+    Info,
+    /// What the switch obeys.
+    Realised,
+    /// The attached pods.
+    Pods,
+    /// The wanted flows, narrowed down.
+    Flows {
+        /// To a table, by name.
+        table: Option<String>,
+        /// To flows of a pod's own intent, `namespace/name`.
+        pod: Option<String>,
+        /// To flows of rules and isolations of a policy, by a part of its name.
+        policy: Option<String>,
+    },
+    /// What a rule's number stands for.
+    Names(u32),
+    /// How a packet would enter the switch.
+    Packet(TraceRequest),
+    /// Plans all anew and compares.
+    Recompute,
+}
+
+impl From<CniRequest> for Event {
+    fn from(request: CniRequest) -> Self {
+        Self::Cni(request)
+    }
+}

@@ -1,0 +1,269 @@
+//! The ledger on disk: a file that only grows while the agent runs, one checked record an entry.
+//!
+//! A process that dies loses nothing that was written; a machine that dies takes the switch and its connections along, so
+//! nothing is synced. A record that does not check out means that the file cannot be believed: the next epoch begins.
+//! Opening writes the file anew (beside, then renamed), so what was forgotten goes then.
+//!
+//! Layout: `FERRANTL`, format version (u8), epoch (u8), the last number of each kind (3 × u32), the header's check (u32);
+//! then records: length (u16), kind (u8), number (u32), key, check (u32). Integers are big-endian.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use ovs_pipeline::Direction;
+
+use super::{Entry, Ledger};
+use crate::state::{IdentityId, RuleId};
+
+const MAGIC: &[u8; 8] = b"FERRANTL";
+const VERSION: u8 = 1;
+const HEADER: usize = 8 + 1 + 1 + 12 + 4;
+/// Where a lost ledger's epoch is still known from, beside the file.
+const EPOCH_SUFFIX: &str = "epoch";
+
+/// The ledger's file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger {path} cannot be {done}: {source}; without it no number may reach the switch")]
+pub struct StoreError {
+    path: PathBuf,
+    done: &'static str,
+    source: io::Error,
+}
+
+/// How a ledger was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There was none: this node is new, or its folder was removed.
+    Nothing,
+    /// It was whole.
+    Whole,
+    /// It could not be believed, or had given out too many numbers: a new epoch began.
+    NewEpoch,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    file: File,
+}
+
+impl Store {
+    /// Opens (or begins) the ledger in `path`.
+    pub fn open(path: &Path) -> Result<(Self, Ledger, Found), StoreError> {
+        let error = |done| move |source| StoreError { path: path.to_owned(), done, source };
+        let (ledger, found) = match fs::read(path) {
+            Ok(bytes) => match decode(&bytes) {
+                Some(ledger) if !ledger.is_worn() => (ledger, Found::Whole),
+                _ => (Ledger::new(next_epoch(path)), Found::NewEpoch),
+            },
+            // With the file gone but its epoch remembered, the switch may still carry that epoch's numbers.
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => match remembered_epoch(path) {
+                Some(epoch) => (Ledger::new(u32::from(epoch) + 1), Found::NewEpoch),
+                None => (Ledger::new(0), Found::Nothing),
+            },
+            Err(source) => return Err(error("read")(source)),
+        };
+        let store = Self::rewrite(path, &ledger)?;
+        Ok((store, ledger, found))
+    }
+
+    /// Writes what was given out since the last call.
+    pub fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(entries.len() * 32);
+        for entry in entries {
+            encode(entry, &mut bytes);
+        }
+        self.file.write_all(&bytes).map_err(|source| StoreError { path: self.path.clone(), done: "written", source })
+    }
+
+    /// Writes the whole ledger anew, without what it has forgotten.
+    pub fn rewrite(path: &Path, ledger: &Ledger) -> Result<Self, StoreError> {
+        let error = |source| StoreError { path: path.to_owned(), done: "written", source };
+        let mut bytes = Vec::with_capacity(HEADER + ledger.len() * 32);
+        bytes.extend_from_slice(MAGIC);
+        bytes.push(VERSION);
+        bytes.push(ledger.epoch());
+        for last in ledger.last() {
+            bytes.extend_from_slice(&last.to_be_bytes());
+        }
+        let header_check = check(&bytes);
+        bytes.extend_from_slice(&header_check.to_be_bytes());
+        for entry in ledger.entries() {
+            encode(&entry, &mut bytes);
+        }
+        let beside = path.with_extension("new");
+        fs::write(&beside, &bytes).map_err(error)?;
+        fs::rename(&beside, path).map_err(error)?;
+        fs::write(path.with_extension(EPOCH_SUFFIX), [ledger.epoch()]).map_err(error)?;
+        let file = OpenOptions::new().append(true).open(path).map_err(error)?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Where it is kept.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn next_epoch(path: &Path) -> u32 {
+    // The header's own epoch may be what is damaged; the file beside it was written apart.
+    let written = fs::read(path).ok().and_then(|bytes| bytes.get(9).copied());
+    remembered_epoch(path).or(written).map_or(1, |epoch| u32::from(epoch) + 1)
+}
+
+fn remembered_epoch(path: &Path) -> Option<u8> {
+    fs::read(path.with_extension(EPOCH_SUFFIX)).ok()?.first().copied()
+}
+
+fn encode(entry: &Entry, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0]);
+    let (kind, number) = match entry {
+        Entry::Identity(_, number) => (0, number),
+        Entry::Rule(_, number) => (1, number),
+        Entry::Isolation(Direction::Ingress, _, number) => (2, number),
+        Entry::Isolation(Direction::Egress, _, number) => (3, number),
+        Entry::Conjunction(_, _, number) => (4, number),
+    };
+    out.push(kind);
+    out.extend_from_slice(&number.to_be_bytes());
+    match entry {
+        Entry::Identity(id, _) | Entry::Isolation(_, id, _) => out.extend_from_slice(&id.0),
+        Entry::Rule(id, _) => out.extend_from_slice(&id.0),
+        Entry::Conjunction(rule, part, _) => {
+            out.extend_from_slice(&rule.0);
+            out.extend_from_slice(part);
+        }
+    }
+    // A part is named by at most a few thousand services of six bytes each.
+    let length = u16::try_from(out.len() - start - 2).unwrap_or(u16::MAX);
+    out[start..start + 2].copy_from_slice(&length.to_be_bytes());
+    let record_check = check(&out[start..]);
+    out.extend_from_slice(&record_check.to_be_bytes());
+}
+
+/// The ledger in `bytes`, or `None` when anything in it does not check out.
+fn decode(bytes: &[u8]) -> Option<Ledger> {
+    let (header, mut rest) = bytes.split_at_checked(HEADER)?;
+    let (fields, header_check) = header.split_at(HEADER - 4);
+    if !fields.starts_with(MAGIC) || fields[8] != VERSION || check(fields).to_be_bytes() != *header_check {
+        return None;
+    }
+    let mut ledger = Ledger::new(u32::from(fields[9]));
+    for (kind, last) in fields[10..].chunks_exact(4).enumerate() {
+        ledger.last[kind] = u32::from_be_bytes(last.try_into().ok()?);
+    }
+    while !rest.is_empty() {
+        let length = usize::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?));
+        let record = rest.get(..2 + length)?;
+        let record_check = rest.get(2 + length..2 + length + 4)?;
+        if check(record).to_be_bytes() != *record_check {
+            return None;
+        }
+        ledger.restore(decode_record(&record[2..])?);
+        rest = &rest[2 + length + 4..];
+    }
+    Some(ledger)
+}
+
+fn decode_record(record: &[u8]) -> Option<Entry> {
+    let (head, key) = record.split_at_checked(5)?;
+    let number = u32::from_be_bytes(head[1..].try_into().ok()?);
+    Some(match head[0] {
+        0 => Entry::Identity(IdentityId::from_bytes(key)?, number),
+        1 => Entry::Rule(RuleId::from_bytes(key)?, number),
+        2 => Entry::Isolation(Direction::Ingress, IdentityId::from_bytes(key)?, number),
+        3 => Entry::Isolation(Direction::Egress, IdentityId::from_bytes(key)?, number),
+        4 => {
+            let (rule, part) = key.split_at_checked(16)?;
+            Entry::Conjunction(RuleId::from_bytes(rule)?, part.into(), number)
+        }
+        _ => return None,
+    })
+}
+
+/// FNV-1a, 32 bits: finds a torn or damaged record, which is all it is for.
+fn check(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(path: &Path) -> Ledger {
+        let (mut store, mut ledger, _) = Store::open(path).unwrap();
+        for byte in 0..20 {
+            ledger.identity(IdentityId([byte; 16]));
+            ledger.rule(RuleId([byte; 16]));
+            ledger.isolation(Direction::Egress, IdentityId([byte; 16]));
+            ledger.conjunction(RuleId([byte; 16]), &[byte; 3]);
+        }
+        store.append(&ledger.take_pending()).unwrap();
+        ledger
+    }
+
+    #[test]
+    fn what_was_given_out_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        let mut before = filled(&path);
+        let (_, mut after, found) = Store::open(&path).unwrap();
+        assert_eq!(found, Found::Whole);
+        for byte in 0..20 {
+            assert_eq!(after.identity(IdentityId([byte; 16])), before.identity(IdentityId([byte; 16])));
+            assert_eq!(
+                after.conjunction(RuleId([byte; 16]), &[byte; 3]),
+                before.conjunction(RuleId([byte; 16]), &[byte; 3])
+            );
+        }
+        assert!(after.take_pending().is_empty());
+        assert_eq!(after.rule(RuleId([99; 16])), before.rule(RuleId([99; 16])), "and counting goes on");
+    }
+
+    #[test]
+    fn any_damage_begins_a_new_epoch() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        filled(&path);
+        let whole = fs::read(&path).unwrap();
+        for position in (0..whole.len()).step_by(7) {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 0x10;
+            fs::write(&path, &damaged).unwrap();
+            fs::write(path.with_extension(EPOCH_SUFFIX), [4]).unwrap();
+            let (_, ledger, found) = Store::open(&path).unwrap();
+            assert_eq!((found, ledger.epoch(), ledger.is_empty()), (Found::NewEpoch, 5, true), "byte {position}");
+        }
+        fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        assert_eq!(Store::open(&path).unwrap().2, Found::NewEpoch, "torn");
+    }
+
+    #[test]
+    fn a_lost_file_begins_a_new_epoch_where_the_old_one_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        assert_eq!(Store::open(&path).unwrap().2, Found::Nothing);
+        fs::remove_file(&path).unwrap();
+        let (_, ledger, found) = Store::open(&path).unwrap();
+        assert_eq!((found, ledger.epoch()), (Found::NewEpoch, 1));
+    }
+
+    #[test]
+    fn numbers_of_forgotten_names_stay_spent_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        let mut ledger = filled(&path);
+        let spent = ledger.rule(RuleId([19; 16]));
+        ledger.retain(|_| false, |_| false);
+        Store::rewrite(&path, &ledger).unwrap();
+        let (_, mut after, _) = Store::open(&path).unwrap();
+        assert!(after.is_empty());
+        assert!(after.rule(RuleId([50; 16])) > spent);
+    }
+}

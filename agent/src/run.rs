@@ -1,0 +1,169 @@
+//! The wiring: what runs, and what feeds what. Nothing is decided here.
+//!
+//! ```text
+//!  controller ══ stream::follow ──┐                       ┌──► order::Worker (ports, links, routes, NAT) ─┐
+//!  ovsdb ─────── ovs::interfaces ─┤                       ├──► reexamine::follow (connections)            │
+//!  vswitchd ──── switch events ───┼─► inbox ─► turn::Agent┼──► Uplink ══► controller                      │
+//!  CNI ───────── serve::cni ──────┤     ▲                 └──► OpenFlow bundles ══► vswitchd              │
+//!  people ────── serve::query ────┤     └───────────────────────────────────────────────────────────────┘
+//!  clock ─────── ticks ───────────┘
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use crate::apply::links::{self, Tunnel};
+use crate::apply::order::Worker;
+use crate::apply::{ports, reexamine};
+use crate::config::{Config, TunnelType};
+use crate::event::{Event, SwitchEvent};
+use crate::ipam::attachment::{Attachment, Attachments, PodNetwork};
+use crate::ipam::gateway_mac;
+use crate::ledger::store::{Found, Store};
+use crate::ovs::openflow::{self, Session};
+use crate::ovs::ovsdb::Client;
+use crate::serve::{cni, query};
+use crate::state::{Changed, State};
+use crate::turn::{Agent, Parts, TICK, pod_key, state_of};
+use crate::watch::stream::{self, Uplink};
+use crate::watch::{self};
+
+/// Events that may wait. Whoever sends more waits: frames stay with the controller, requests with who asks.
+const INBOX: usize = 256;
+/// How long vswitchd and the database may take to be there at start, each time before it is tried again.
+const AT_START: Duration = Duration::from_secs(5);
+
+/// Runs the agent until it is told to end.
+///
+/// # Errors
+/// When it cannot start, or its ledger cannot be written.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&config.run_dir)
+        .with_context(|| format!("the run directory {}", config.run_dir.display()))?;
+    let (store, ledger, found) = Store::open(&config.run_dir.join("ledger"))?;
+    if found == Found::NewEpoch {
+        tracing::warn!(epoch = ledger.epoch(), "the ledger was lost or is worn: a new epoch, the switch is rewritten");
+    }
+    let boot = boot()?;
+    let client = Client::start(&config.ovsdb);
+    let gateway_mac = gateway_mac(&config.node);
+    ready_switch(&client, &config).await;
+
+    let (events, inbox) = mpsc::channel(INBOX);
+    let (work, work_inbox) = mpsc::unbounded_channel();
+    let (reexamine, reexamine_inbox) = mpsc::unbounded_channel();
+    let uplink = Uplink::new(&config.node, boot);
+    let datapath = config.datapath.into();
+    let network = PodNetwork { pod_cidrs: Vec::new(), gateway_mac, mtu: 0, transmit_checksum_offload: true };
+    let mut parts = Parts {
+        state: State::new(&config.node, datapath),
+        attachments: Attachments::new(network),
+        config: config.clone(),
+        uplink: uplink.clone(),
+        boot,
+        ledger,
+        store,
+        work,
+        reexamine,
+    };
+    restore(&mut parts, &client);
+
+    let worker = Worker::new(client.clone(), &config.bridge, datapath, tunnel(config.tunnel), links::connect()?);
+    tokio::spawn(ports::work(worker, work_inbox, events.clone()));
+    tokio::spawn(reexamine::follow(config.vswitchd_ctl.clone(), reexamine_inbox));
+    tokio::spawn(watch::ovs::interfaces(client, config.bridge.clone(), events.clone()));
+    let (session, switch_events) = Session::connect(config.ovs_run_dir.join(format!("{}.mgmt", config.bridge)));
+    tokio::spawn(tell_switch(session, switch_events, events.clone()));
+    tokio::spawn(tick(events.clone()));
+    let asked = query::Asked::new(events.clone(), &config.bridge, config.vswitchd_ctl.clone());
+    tokio::spawn(query::serve(listen(&config.run_dir, "agent.sock")?, asked));
+    tokio::spawn(cni::serve(listen(&config.run_dir, "cni.sock")?, events.clone()));
+    tokio::spawn(stream::follow(config.controller.clone(), config.node.clone(), uplink, events));
+    Ok(Agent::new(parts)?.run(inbox).await?)
+}
+
+fn listen(run_dir: &Path, name: &str) -> Result<tokio::net::UnixListener, cni::ListenError> {
+    cni::listen(&run_dir.join(name))
+}
+
+/// Makes the bridge and its own ports exist, however long the switch takes to be there.
+async fn ready_switch(client: &Client, config: &Config) {
+    loop {
+        let ready = match client.connected(AT_START).await {
+            Ok(()) => {
+                ports::ensure_switch(client, config, gateway_mac(&config.node)).await.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match ready {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "the switch is not ready, trying again"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The pods that an earlier life of the agent attached are those written beside the bridge's interfaces.
+fn restore(parts: &mut Parts, client: &Client) {
+    let interfaces = client.read(|cache| watch::ovs::read(cache, &parts.config.bridge));
+    for (name, fact) in interfaces {
+        match Attachment::from_external_ids(&name, &fact.external_ids) {
+            Ok(Some(attachment)) => {
+                let key = pod_key(&attachment);
+                parts.uplink.report_pod(&key, &attachment.addresses, attachment.mac.0);
+                parts.state.set_attached(&key, Some(state_of(&attachment, fact.port)), &mut Changed::default());
+                parts.attachments.restore(attachment);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, interface = name, "a pod's interface is not understood and stays closed")
+            }
+        }
+    }
+}
+
+/// Tells the loop of each OpenFlow connection. The session lives as long as this does.
+async fn tell_switch(_session: Session, mut from: openflow::Events, events: mpsc::Sender<Event>) {
+    loop {
+        let event = match from.next().await {
+            openflow::Event::Connected(connection) => SwitchEvent::Connected(connection),
+            openflow::Event::Disconnected { .. } => SwitchEvent::Disconnected,
+            // Ports come by the database; no flow sends packets to a controller.
+            _ => continue,
+        };
+        if events.send(Event::Switch(event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tick(events: mpsc::Sender<Event>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        // A full inbox has better to do.
+        if let Err(mpsc::error::TrySendError::Closed(_)) = events.try_send(Event::Tick) {
+            return;
+        }
+    }
+}
+
+fn tunnel(tunnel: TunnelType) -> Tunnel {
+    match tunnel {
+        TunnelType::Geneve => Tunnel::Geneve,
+        TunnelType::Vxlan => Tunnel::Vxlan,
+        TunnelType::Gre => Tunnel::Gre,
+    }
+}
+
+/// What tells this life of the agent from its others.
+fn boot() -> anyhow::Result<[u8; 16]> {
+    use std::io::Read;
+    let mut boot = [0; 16];
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut boot)).context("/dev/urandom")?;
+    Ok(boot)
+}

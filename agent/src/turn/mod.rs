@@ -1,0 +1,258 @@
+//! The loop's body: what happened changes the state, the state is planned, and the switch gets the next slice of what differs.
+//!
+//! ```text
+//!  events ─► take ─► state ─► plan ─► flows (wanted) ─► a slice ─► switch ─► realised ─► report, answers
+//!                      ▲        ▲                          │
+//!                      │      ledger ─► disk first         └─ refused: the intent is set aside, its pods closed
+//!                    facts only
+//! ```
+//!
+//! One thing at a time: while a slice is on its way events gather, and are taken together after it. Whoever waits for an
+//! answer (CNI, queries) waits here.
+
+mod answer;
+mod cni;
+mod host;
+mod progress;
+mod switch;
+
+use std::time::Duration;
+
+use hashbrown::HashSet;
+use openflow::EncodeError;
+use ovs_pipeline::{Intent, Node, Part};
+use tokio::sync::mpsc;
+
+use crate::apply::flows::Flows;
+use crate::apply::ports::Work;
+use crate::apply::reexamine::Affected;
+use crate::config::Config;
+use crate::event::{Event, SwitchEvent};
+use crate::ipam::attachment::Attachments;
+use crate::ledger::Ledger;
+use crate::ledger::store::{Store, StoreError};
+use crate::plan::{Planner, Wanted};
+use crate::state::{Changed, State};
+use crate::watch::stream::Uplink;
+
+use cni::Waiting;
+pub use cni::{pod_key, state_of};
+use host::Host;
+use progress::Progress;
+use switch::Switch;
+
+/// Events taken in one go at most; what comes beyond waits for the next turn.
+const GATHER: usize = 1024;
+/// Between two looks at what waits and at what failed.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Everything the agent is made of, joined by `run`.
+#[derive(Debug)]
+pub struct Parts {
+    /// The command line.
+    pub config: Config,
+    /// Drawn at this start.
+    pub boot: [u8; 16],
+    /// What is known so far.
+    pub state: State,
+    /// The numbers.
+    pub ledger: Ledger,
+    /// Where they are kept.
+    pub store: Store,
+    /// What CNI attached, restored from the switch's database.
+    pub attachments: Attachments,
+    /// To the controller.
+    pub uplink: Uplink,
+    /// To the worker of ports and host.
+    pub work: mpsc::UnboundedSender<Work>,
+    /// To the one who looks at connections again.
+    pub reexamine: mpsc::UnboundedSender<crate::apply::reexamine::Request>,
+}
+
+/// The agent at work.
+#[derive(Debug)]
+pub struct Agent {
+    parts: Parts,
+    planner: Planner,
+    flows: Flows,
+    changed: Changed,
+    switch: Switch,
+    host: Host,
+    waiting: Waiting,
+    progress: Progress,
+    affected: Affected,
+}
+
+/// The loop cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    /// Numbers that are not on disk must not reach the switch.
+    #[error(transparent)]
+    Ledger(#[from] StoreError),
+    /// A bug: the pipeline refuses its own base flows.
+    #[error("the pipeline's own flows are refused: {0}")]
+    Base(String),
+}
+
+impl Agent {
+    /// An agent that has planned nothing yet.
+    ///
+    /// # Errors
+    /// When the pipeline does not accept its own base flows.
+    pub fn new(parts: Parts) -> Result<Self, TurnError> {
+        let mut flows = Flows::default();
+        let mut refused = None;
+        let mode = parts.config.policy_mode();
+        let base = ovs_pipeline::base_flows(parts.state.datapath, mode, &mut |part| {
+            if let Err(error) = flows.add(&part, true) {
+                refused = Some(error.to_string());
+            }
+        });
+        if let Some(error) = base.err().map(|error| error.to_string()).or(refused) {
+            return Err(TurnError::Base(error));
+        }
+        Ok(Self {
+            switch: Switch::new(&parts.config),
+            host: Host::default(),
+            waiting: Waiting::default(),
+            progress: Progress::default(),
+            affected: Affected::default(),
+            planner: Planner::default(),
+            changed: Changed::everything(),
+            flows,
+            parts,
+        })
+    }
+
+    /// Works until nobody sends events any more.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Event>) -> Result<(), TurnError> {
+        let mut events = Vec::new();
+        loop {
+            if self.has_work() {
+                while events.len() < GATHER
+                    && let Ok(event) = inbox.try_recv()
+                {
+                    events.push(event);
+                }
+                tokio::task::yield_now().await;
+            } else if inbox.recv_many(&mut events, GATHER).await == 0 {
+                return Ok(());
+            }
+            for event in events.drain(..) {
+                self.take(event);
+            }
+            self.plan()?;
+            self.change_switch().await?;
+            self.settle().await;
+        }
+    }
+
+    /// Whether there is something to do without a new event.
+    fn has_work(&mut self) -> bool {
+        !self.changed.is_empty() || self.switch.wants(&mut self.flows, self.parts.state.frame.is_some())
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Controller { connected } => self.progress.controller_connected = connected,
+            Event::Frame(frame, decoded) => {
+                self.progress.decoded = Some(decoded);
+                self.parts.state.take_frame(*frame, &mut self.changed);
+            }
+            Event::Interfaces(interfaces) => self.take_interfaces(interfaces),
+            Event::Switch(SwitchEvent::Connected(connection)) => self.switch.connected(connection),
+            Event::Switch(SwitchEvent::Disconnected) => self.switch.disconnected(),
+            Event::Cni(request) => self.take_cni(request),
+            Event::Ports(outcome) => self.take_port_outcome(outcome),
+            Event::Host(outcome) => self.take_host(outcome),
+            Event::Query(query, answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.answer(query));
+            }
+            Event::Tick => {
+                self.switch.tick();
+                self.retry_host();
+                self.tick_cni();
+            }
+        }
+    }
+
+    /// Plans what changed; numbers are on disk before anything else sees them.
+    fn plan(&mut self) -> Result<(), TurnError> {
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        let changed = std::mem::take(&mut self.changed);
+        let mut desired = Desired { flows: &mut self.flows, affected: &mut self.affected, unencodable: Vec::new() };
+        self.planner.update(&self.parts.state, &mut self.parts.ledger, &changed, &mut desired);
+        let unencodable = desired.unencodable;
+        for (intent, reason) in unencodable {
+            self.set_aside_intent(&intent, &reason);
+        }
+        self.sweep_ledger()?;
+        self.parts.store.append(&self.parts.ledger.take_pending())?;
+        self.plan_host();
+        self.progress.planned();
+        Ok(())
+    }
+
+    /// Forgets names that nothing uses once they are the larger part of the ledger.
+    fn sweep_ledger(&mut self) -> Result<(), TurnError> {
+        let live = self.parts.state.upstream.identities.len() * 3 + self.parts.state.upstream.rules.len() * 2;
+        if self.parts.ledger.len() < 2 * live + 4096 {
+            return Ok(());
+        }
+        let state = &self.parts.state;
+        let known: HashSet<_> = state.upstream.endpoints.iter().map(|endpoint| endpoint.identity).collect();
+        let in_groups: HashSet<_> =
+            state.upstream.groups.values().flat_map(|members| members.iter().copied()).collect();
+        self.parts
+            .ledger
+            .retain(|id| known.contains(&id) || in_groups.contains(&id), |id| state.upstream.rules.contains_key(&id));
+        self.parts.store = Store::rewrite(self.parts.store.path(), &self.parts.ledger)?;
+        Ok(())
+    }
+
+    /// After a turn: what is realised is reported, and who waited for it is answered.
+    async fn settle(&mut self) {
+        let complete = self.parts.state.frame.is_some();
+        if self.switch.wants(&mut self.flows, complete) || !self.switch.is_settled() {
+            return;
+        }
+        self.report();
+        self.settle_cni();
+    }
+}
+
+/// Where what the planner wants becomes flows.
+struct Desired<'a> {
+    flows: &'a mut Flows,
+    affected: &'a mut Affected,
+    /// Intents of which a flow could not be encoded.
+    unencodable: Vec<(Intent, String)>,
+}
+
+impl Wanted for Desired<'_> {
+    fn want(&mut self, intent: &Intent, node: &Node) {
+        self.affected.note(intent);
+        let mut failed: Option<EncodeError> = None;
+        let outcome = ovs_pipeline::flows(intent, node, &mut |part: Part| {
+            if let Err(error) = self.flows.add(&part, false) {
+                failed = Some(error);
+            }
+        });
+        let reason = outcome.err().map(|refusal| refusal.to_string()).or(failed.map(|error| error.to_string()));
+        if let Some(reason) = reason {
+            self.unencodable.push((intent.clone(), reason));
+        }
+    }
+
+    fn withdraw(&mut self, intent: &Intent, node: &Node) {
+        self.affected.note(intent);
+        // What was refused when it was wanted has left no flow.
+        let _ = ovs_pipeline::flows(intent, node, &mut |part: Part| self.flows.remove(&part));
+    }
+}

@@ -1,0 +1,275 @@
+//! The switch's side of a turn: read what it has, send the next slice of what differs, wait until it obeys.
+
+use std::time::Instant;
+
+use openflow::{Flow, FlowCommand};
+use ovs_pipeline::Table;
+
+use super::{Agent, Desired, TurnError};
+use crate::apply::delta::{self, Scope, Slice};
+use crate::apply::flows::{FlowId, Flows, Key};
+use crate::apply::order;
+use crate::config::Config;
+use crate::ovs::openflow::{Batch, BundleError, Connection, RequestError};
+use crate::ovs::realised::Realised;
+use crate::plan::IntentKey;
+
+/// What is known of the switch.
+#[derive(Debug)]
+pub struct Switch {
+    connection: Option<Connection>,
+    realised: Realised,
+    /// What it has is known.
+    read: bool,
+    /// Flows have changed since it was last known to obey.
+    unrealised: bool,
+    /// Among them some that close.
+    closing: bool,
+    /// Something failed: nothing is tried until the next tick.
+    resting: bool,
+    resync: std::time::Duration,
+    last_read: Instant,
+}
+
+/// How sending a slice went.
+enum Sent {
+    Done,
+    Refused(Vec<(FlowId, String)>),
+    Lost,
+}
+
+impl Switch {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            connection: None,
+            realised: Realised::new(&config.vswitchd_ctl, Table::Tick.id()),
+            read: false,
+            unrealised: false,
+            closing: false,
+            resting: false,
+            resync: std::time::Duration::from_secs(config.resync),
+            last_read: Instant::now(),
+        }
+    }
+
+    pub(super) fn connected(&mut self, connection: Connection) {
+        self.connection = Some(connection);
+        (self.read, self.unrealised, self.closing, self.resting) = (false, true, true, false);
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.connection = None;
+        self.read = false;
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Time passed: what failed is tried again, and what the switch has is compared anew when it is due.
+    pub(super) fn tick(&mut self) {
+        self.resting = false;
+        if self.read && !self.resync.is_zero() && self.last_read.elapsed() >= self.resync {
+            self.read = false;
+        }
+    }
+
+    /// Whether there is something to do with it now.
+    pub(super) fn wants(&self, flows: &mut Flows, complete: bool) -> bool {
+        self.connection.is_some()
+            && !self.resting
+            && (!self.read || self.unrealised || delta::next(flows, scope(complete)).is_some())
+    }
+
+    /// Whether it obeys all that was wanted when it was last compared.
+    pub(super) fn is_settled(&self) -> bool {
+        self.connection.is_some() && self.read && !self.unrealised && !self.resting
+    }
+
+    fn rest(&mut self) {
+        self.resting = true;
+        self.read = false;
+    }
+}
+
+fn scope(complete: bool) -> Scope {
+    if complete { Scope::All } else { Scope::Missing }
+}
+
+impl Agent {
+    /// Reads the switch if need be, then sends one slice; when nothing is left, waits until the switch obeys.
+    pub(super) async fn change_switch(&mut self) -> Result<(), TurnError> {
+        let Some(connection) = self.switch.connection.clone().filter(|_| !self.switch.resting) else {
+            return Ok(());
+        };
+        if !self.switch.read && !self.read_switch(&connection).await {
+            return Ok(());
+        }
+        let Some(slice) = delta::next(&mut self.flows, scope(self.parts.state.frame.is_some())) else {
+            if self.switch.unrealised {
+                self.realise(&connection).await;
+            }
+            return Ok(());
+        };
+        // What closed is obeyed before anything opens.
+        if slice.opens && self.switch.closing && !self.realise(&connection).await {
+            return Ok(());
+        }
+        match self.send(&connection, &slice).await {
+            Sent::Done => {
+                self.switch.unrealised = true;
+                self.switch.closing |= !slice.opens;
+                self.progress.committed(slice.changes.len());
+            }
+            Sent::Refused(refused) => {
+                for (id, reason) in refused {
+                    self.refused(id, &reason);
+                }
+                self.parts.store.append(&self.parts.ledger.take_pending())?;
+            }
+            Sent::Lost => {}
+        }
+        Ok(())
+    }
+
+    async fn read_switch(&mut self, connection: &Connection) -> bool {
+        self.flows.begin_dump();
+        let flows = &mut self.flows;
+        let outcome = connection
+            .dump_flows(|flow: Flow| {
+                if flow.table != Table::Tick.id() {
+                    let key = Key { table: flow.table, priority: flow.priority, oxm: flow.matches.oxm() };
+                    if let Err(error) = flows.dumped(key, &flow.instructions) {
+                        tracing::warn!(%flow, %error, "a flow of the switch cannot be compared, it will be written anew");
+                    }
+                }
+            })
+            .await;
+        self.flows.end_dump();
+        self.switch.last_read = Instant::now();
+        match outcome {
+            Ok(()) => self.switch.read = true,
+            Err(error) => self.lost(&error),
+        }
+        self.switch.read
+    }
+
+    /// Waits until old megaflows are gone; whether they are.
+    async fn realise(&mut self, connection: &Connection) -> bool {
+        match self.switch.realised.wait(connection).await {
+            Ok(()) => {
+                (self.switch.unrealised, self.switch.closing) = (false, false);
+                self.progress.realised();
+                self.look_again(connection);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "not known whether the switch obeys");
+                self.switch.resting = true;
+                false
+            }
+        }
+    }
+
+    async fn send(&mut self, connection: &Connection, slice: &Slice) -> Sent {
+        let mut batch = Batch::new();
+        let (mut sent, mut refused) = (Vec::with_capacity(slice.changes.len()), Vec::new());
+        let mut buffer = Vec::with_capacity(512);
+        for (id, message) in order::messages(&self.flows, slice) {
+            buffer.clear();
+            let written = message.map_err(|error| error.to_string()).and_then(|message| {
+                message.flow.encode(message.command, 0, &mut buffer).map_err(|error| error.to_string())?;
+                batch.push(&buffer).map_err(|error| error.to_string())?;
+                Ok(message.command)
+            });
+            match written {
+                Ok(command) => sent.push((id, command)),
+                Err(error) => refused.push((id, error)),
+            }
+        }
+        if !refused.is_empty() {
+            return Sent::Refused(refused);
+        }
+        match connection.bundle(&batch).await {
+            Ok(()) => {
+                for (id, command) in sent {
+                    match command {
+                        FlowCommand::DeleteStrict => self.flows.uninstalled(id),
+                        _ => self.flows.installed(id),
+                    }
+                }
+                Sent::Done
+            }
+            Err(BundleError::Rejected(rejected)) => Sent::Refused(
+                rejected
+                    .into_iter()
+                    .filter_map(|entry| Some((sent.get(entry.index)?.0, entry.error.to_string())))
+                    .collect(),
+            ),
+            Err(BundleError::TooLong { index, length, limit }) => {
+                let reason = format!("its message has {length} bytes, and {limit} fit into a bundle");
+                Sent::Refused(sent.get(index).map(|(id, _)| (*id, reason)).into_iter().collect())
+            }
+            Err(BundleError::Refused(rejection)) => {
+                tracing::error!(%rejection, "the switch refuses bundles");
+                self.switch.rest();
+                Sent::Lost
+            }
+            Err(BundleError::Request(error)) => {
+                self.lost(&error);
+                Sent::Lost
+            }
+        }
+    }
+
+    /// The connection, or what is known of the switch, is gone.
+    fn lost(&mut self, error: &RequestError) {
+        tracing::warn!(%error, "the switch's state is not known, it will be read again");
+        self.switch.rest();
+    }
+
+    /// The switch refused a flow: the intent that wants it is set aside, or the flow alone when none does.
+    fn refused(&mut self, id: FlowId, reason: &str) {
+        match self.owner(id) {
+            Some(key) => self.set_aside(key, reason),
+            None => {
+                let table = self.flows.key(id).and_then(|key| Table::from_id(key.table));
+                tracing::error!(?table, reason, "the switch refuses a flow that no intent wants");
+                self.flows.refuse(id);
+            }
+        }
+    }
+
+    /// The intent that wants a flow. Looks through all: for the rare refusal.
+    fn owner(&self, id: FlowId) -> Option<IntentKey> {
+        let key = self.flows.key(id)?;
+        let node = self.planner.node()?;
+        let wants = |intent: &ovs_pipeline::Intent| {
+            let mut found = false;
+            // A refusal of the pipeline is another failure than this one.
+            let _ = ovs_pipeline::flows(intent, node, &mut |part| {
+                found |= part.table.id() == key.table && part.priority == key.priority && part.matches.oxm() == key.oxm;
+            });
+            found
+        };
+        self.planner.intents().find(|(_, intent)| wants(intent)).map(|(name, _)| name)
+    }
+
+    pub(super) fn set_aside_intent(&mut self, intent: &ovs_pipeline::Intent, reason: &str) {
+        let found = self.planner.intents().find(|(_, other)| other == intent).map(|(key, _)| key);
+        if let Some(key) = found {
+            self.set_aside(key, reason);
+        }
+    }
+
+    fn set_aside(&mut self, key: IntentKey, reason: &str) {
+        tracing::error!(
+            ?key,
+            reason,
+            "the switch refuses part of this; it is left out and the pods it is about are closed"
+        );
+        let mut desired = Desired { flows: &mut self.flows, affected: &mut self.affected, unencodable: Vec::new() };
+        let (state, ledger) = (&self.parts.state, &mut self.parts.ledger);
+        self.planner.set_aside(key, reason.to_owned(), state, ledger, &mut desired);
+    }
+}
