@@ -3,11 +3,12 @@
 #[allow(dead_code, reason = "each test target uses its part of the harness")]
 mod scenario;
 
+use ovs_pipeline::Datapath;
 use scenario::{golden, life};
 
 /// Runs every scenario and reports all failures together.
 fn each(run: impl Fn(&scenario::Scenario) -> anyhow::Result<()>) {
-    let scenarios = scenario::all().unwrap_or_else(|error| panic!("{error:#}"));
+    let scenarios = scenario::all(Datapath::Netdev).unwrap_or_else(|error| panic!("{error:#}"));
     let failures: Vec<String> = scenarios
         .iter()
         .filter_map(|scenario| run(scenario).err().map(|error| format!("{}: {error:#}", scenario.name())))

@@ -2,7 +2,7 @@
 
 use openflow::{Action, Ct, CtFlags, CtZone, Field, PortNumber, Subfield, Value};
 
-use super::matching::{bits, value};
+use super::matching::{bits, mask_of, value};
 use super::naming::Naming;
 use crate::number::ConjunctionNumber;
 use crate::register::{self, REGISTERS, RESERVED};
@@ -34,8 +34,7 @@ fn action_words(action: &Action, naming: &mut Naming<'_>) -> Vec<String> {
 }
 
 fn set_field(field: Field, to: Value, mask: Option<Value>, naming: &mut Naming<'_>) -> Vec<String> {
-    let whole = u128::MAX >> (128 - u32::from(field.bits().min(128)));
-    match bits(field, to.number(), mask.map_or(whole, Value::number)) {
+    match bits(field, to.number(), mask.map_or_else(|| mask_of(field), Value::number)) {
         Some(parts) => parts.iter().map(|part| part.text(naming)).collect(),
         None => match mask {
             None => vec![format!("{field}={}", value(field, to))],

@@ -56,7 +56,12 @@ fn kind(matches: &Match) -> Option<String> {
 }
 
 fn mask(term: &Term) -> u128 {
-    term.mask.map_or_else(|| u128::MAX >> (128 - u32::from(term.field.bits().min(128))), Value::number)
+    term.mask.map_or_else(|| mask_of(term.field), Value::number)
+}
+
+/// All bits of a field.
+pub(super) fn mask_of(field: Field) -> u128 {
+    u128::MAX >> (128 - u32::from(field.bits().min(128)))
 }
 
 /// Some bits of a field that a register of ours names, or that none does.
@@ -99,21 +104,18 @@ fn field_word(term: &Term) -> String {
         _ => {}
     }
     let value = value(term.field, term.value);
-    match term.mask {
-        None => format!("{}={value}", term.field),
-        Some(mask) => match prefix(term.field, mask.number()) {
-            Some(length) => format!("{}={value}/{length}", term.field),
-            None => format!("{}={value}/{}", term.field, self::value(term.field, mask)),
-        },
+    let Some(mask) = term.mask.map(Value::number) else { return format!("{}={value}", term.field) };
+    match (term.field.info().format, leading(term.field, mask)) {
+        (Format::Ipv4 | Format::Ipv6, Some(length)) => format!("{}={value}/{length}", term.field),
+        (Format::Decimal, Some(_)) => format!("{}={value}-{}", term.field, number | !mask & mask_of(term.field)),
+        _ => format!("{}={value}/{mask:#x}", term.field),
     }
 }
 
-/// The length of an address mask that is a prefix.
-fn prefix(field: Field, mask: u128) -> Option<u32> {
-    let bits = u32::from(field.bits());
-    let address = matches!(field.info().format, Format::Ipv4 | Format::Ipv6);
+/// How many bits a mask has, if they are the field's highest: a prefix of addresses, a run of ports.
+fn leading(field: Field, mask: u128) -> Option<u32> {
     let ones = mask.count_ones();
-    (address && ones + mask.trailing_zeros() == bits).then_some(ones)
+    (ones + mask.trailing_zeros() == u32::from(field.bits())).then_some(ones)
 }
 
 /// A value as ovs-fields(7) shows those of its field.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use ovs_pipeline::show;
 
 use super::life::World;
+use super::switch::Flow;
 use super::{Golden, Scenario};
 
 /// Whether golden and generated files are rewritten instead of compared.
@@ -46,11 +47,16 @@ fn indented(lines: &[String]) -> String {
 
 fn lines(scenario: &Scenario, world: &World, golden: &Golden) -> Result<Vec<String>> {
     let switch = world.switches.get(&golden.node).with_context(|| format!("{} is no node here", golden.node))?;
-    let flows = switch.wanted_flows()?;
+    let flows = switch.flows()?;
     let names = scenario.book.names(&golden.node);
     let shown =
-        show::lines(flows.iter().filter(|flow| flow.table == golden.table).map(super::switch::Flow::shown), &names);
+        show::lines(flows.iter().filter(|flow| flow.table == golden.table && !is_miss(flow)).map(Flow::shown), &names);
     Ok(shown.into_iter().map(|(_, line)| line).collect())
+}
+
+/// What a table does with what nothing matches is declared with the table and held by `layout.rs`.
+fn is_miss(flow: &Flow) -> bool {
+    flow.priority == 0 && flow.matches.is_empty()
 }
 
 /// Replaces the lines of each section by the given ones.

@@ -28,6 +28,8 @@ pub struct Scenario {
     pub path: PathBuf,
     /// What every bridge has.
     pub datapath: Datapath,
+    /// Whether the file says so; otherwise the packets are asked for on both.
+    pub one_datapath: bool,
     /// Whether policy is enforced.
     pub mode: PolicyMode,
     /// Why the scenario runs in the order it is written in only.
@@ -99,12 +101,12 @@ pub struct Golden {
     pub table: Table,
     /// The node.
     pub node: String,
-    /// Only flows that are not base flows.
+    /// All flows but the miss.
     pub lines: Vec<String>,
 }
 
-/// Every scenario, by name.
-pub fn all() -> anyhow::Result<Vec<Scenario>> {
+/// Every scenario, by name; those whose file does not say which datapath it has, with this one.
+pub fn all(datapath: Datapath) -> anyhow::Result<Vec<Scenario>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
@@ -113,7 +115,7 @@ pub fn all() -> anyhow::Result<Vec<Scenario>> {
     let only = std::env::var("SCENARIO").unwrap_or_default();
     paths.retain(|path| path.to_string_lossy().contains(&only));
     anyhow::ensure!(!paths.is_empty(), "no scenario is named like {only:?}");
-    paths.iter().map(|path| parse::scenario(path)).collect()
+    paths.iter().map(|path| parse::scenario(path, datapath)).collect()
 }
 
 impl Scenario {

@@ -24,11 +24,12 @@ struct Parser {
 }
 
 /// Reads a scenario file.
-pub fn scenario(path: &Path) -> Result<Scenario> {
+pub fn scenario(path: &Path, datapath: Datapath) -> Result<Scenario> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let scenario = Scenario {
         path: path.to_path_buf(),
-        datapath: Datapath::Netdev,
+        datapath,
+        one_datapath: false,
         mode: PolicyMode::Enforce,
         once: None,
         steps: vec![Step::default()],
@@ -64,8 +65,8 @@ impl Parser {
     fn margin(&mut self, number: usize, line: &str) -> Result<()> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match (word, rest) {
-            ("datapath", "netdev") => self.scenario.datapath = Datapath::Netdev,
-            ("datapath", "system") => self.scenario.datapath = Datapath::System,
+            ("datapath", "netdev") => (self.scenario.datapath, self.scenario.one_datapath) = (Datapath::Netdev, true),
+            ("datapath", "system") => (self.scenario.datapath, self.scenario.one_datapath) = (Datapath::System, true),
             ("policy", "enforce") => self.scenario.mode = PolicyMode::Enforce,
             ("policy", "allow-all") => self.scenario.mode = PolicyMode::AllowAll,
             ("policy", "drop-all") => self.scenario.mode = PolicyMode::DropAll,

@@ -105,12 +105,6 @@ impl Switch {
             .map(|((table, priority, matches), owners)| whole(*table, *priority, matches, owners))
             .collect()
     }
-
-    /// Flows that some intent wants: not the base alone.
-    pub fn wanted_flows(&self) -> Result<Vec<Flow>> {
-        let wanted = self.parts.iter().filter(|(_, owners)| !owners.keys().all(Option::is_none));
-        wanted.map(|((table, priority, matches), owners)| whole(*table, *priority, matches, owners)).collect()
-    }
 }
 
 fn parts(intent: &Intent, node: &Node) -> Result<Vec<Part>> {
