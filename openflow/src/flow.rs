@@ -176,6 +176,8 @@ impl FlowMod {
         let importance = reader.u16()?;
         let matches = Match::decode(reader)?;
         let instructions = Instructions::decode(reader.rest())?;
+        // a delete says which flows, not what they do
+        let instructions = if command.deletes() { Instructions::default() } else { instructions };
         let flow =
             Flow { table, priority, cookie, idle_timeout, hard_timeout, importance, flags, matches, instructions };
         Ok(Self { command, flow, cookie_mask, out_port, out_group, buffer_id })

@@ -71,7 +71,7 @@ impl Action {
         match self {
             Self::Output { port, max_len } => standard(out, 0, |out| {
                 out.put_u32(port.0);
-                out.put_u16(if *port == PortNumber::CONTROLLER { *max_len } else { 0 });
+                out.put_u16(*max_len);
                 out.put_zeros(6);
                 Ok(())
             }),

@@ -1,6 +1,7 @@
 //! `ovs-ofctl`, offline and against the switch.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::expand;
@@ -36,6 +37,13 @@ pub fn hex(bytes: &[u8]) -> String {
 /// What `ovs-ofctl` makes of a message.
 pub fn print(message: &[u8]) -> Result<String, String> {
     finish(Command::new("ovs-ofctl").args(["ofp-print", &hex(message)]))
+}
+
+/// What `ovs-ofctl` makes of each of many flow mods, one line each.
+pub fn print_flow_mods(messages: &[Vec<u8>], file: &Path) -> Result<Vec<String>, String> {
+    std::fs::write(file, messages.concat()).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = finish(Command::new("ovs-ofctl").arg("ofp-parse").arg(file))?;
+    Ok(text.lines().filter(|line| line.starts_with("OFPT_")).map(str::to_owned).collect())
 }
 
 /// What `ovs-ofctl` makes of each line.
