@@ -29,6 +29,9 @@ pub struct Arguments {
     /// Write `expected.txt` from what is seen; review the difference
     #[arg(long)]
     pub bless: bool,
+    /// Nothing is drawn here; taken so that every command takes it
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// The lab.
     #[command(flatten)]
     pub lab: LabArguments,

@@ -22,6 +22,9 @@ pub struct Arguments {
     /// How many are told at once
     #[arg(long, default_value_t = 2)]
     pub at_once: usize,
+    /// Nothing is drawn here; taken so that every command takes it
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// The lab.
     #[command(flatten)]
     pub lab: LabArguments,

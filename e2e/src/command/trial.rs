@@ -20,6 +20,7 @@ use crate::stage::{Place, Question, Stage};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The directory: Namespaces, Pods, NetworkPolicies, and Nodes where they matter
+    #[arg(long = "dir", value_name = "DIR")]
     pub directory: PathBuf,
     /// A JSON object a line: {"from":"ns/pod","to":"ns/pod or address","protocol":"TCP","port":80,"family":"IPv4"}
     #[arg(long)]
