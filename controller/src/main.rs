@@ -1,1 +1,20 @@
-fn main() {}
+//! `ferrant-controller`: flags, log, and off it goes.
+
+use anyhow::Context;
+use clap::Parser;
+use controller::config::{Config, Flags};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let filter = EnvFilter::try_new(&flags.log)
+        .with_context(|| format!("--log {}: not a filter; write it as `info` or `controller=debug`", flags.log))?;
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let config = Config::new(flags)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(controller::run::run(config))?;
+    // The source's thread may be waiting for the file system: it holds nothing that needs a farewell.
+    runtime.shutdown_background();
+    Ok(())
+}

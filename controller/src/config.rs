@@ -1,0 +1,143 @@
+//! The command line, and what each flag must be.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use thiserror::Error;
+
+/// Tells every node what it needs: reads cluster intent, serves agents.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "ferrant-controller", version)]
+pub struct Flags {
+    /// Directory of YAML or JSON manifests (*.yaml, *.yml, *.json, in folders of any depth), watched for changes
+    #[arg(long, value_name = "DIR")]
+    pub source: PathBuf,
+    /// Directory for what the controller says of the source: errors.json, and the last good versions of its objects
+    /// [default: `status` beside the source directory]
+    #[arg(long, value_name = "DIR")]
+    pub status: Option<PathBuf>,
+    /// Address and port on which agents are served (gRPC)
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: String,
+    /// Unix socket on which questions are answered (HTTP/1.1, JSON)
+    #[arg(long, value_name = "PATH")]
+    pub serve: PathBuf,
+    /// What is logged, as in `info` or `controller=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "FERRANT_LOG")]
+    pub log: String,
+    /// After each change compute the whole plan anew and compare (for tests; slow)
+    #[arg(long, hide = true)]
+    pub check_plan: bool,
+}
+
+/// What the controller is to do, known to be possible.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The source directory, absolute. It need not exist yet.
+    pub source: PathBuf,
+    /// The status directory, absolute; it exists.
+    pub status: PathBuf,
+    /// Where agents are served.
+    pub listen: SocketAddr,
+    /// Where questions are answered.
+    pub serve: PathBuf,
+    /// Whether each plan is compared with one computed anew.
+    pub check_plan: bool,
+}
+
+/// A flag that cannot be obeyed.
+#[derive(Debug, Error)]
+#[error("{flag} {value}: {what}; {what_to_do}")]
+pub struct FlagError {
+    flag: &'static str,
+    value: String,
+    what: String,
+    what_to_do: &'static str,
+}
+
+impl Config {
+    /// Holds the flags to what they must be.
+    pub fn new(flags: Flags) -> Result<Self, FlagError> {
+        let source = absolute("--source", &flags.source)?;
+        if source.exists() && !source.is_dir() {
+            let what = "it is not a directory".to_owned();
+            return Err(refuse("--source", &source, what, "name the directory that holds the manifests"));
+        }
+        let status = match &flags.status {
+            Some(status) => absolute("--status", status)?,
+            None => match source.parent() {
+                Some(parent) => parent.join("status"),
+                None => {
+                    let what = "the file system's root has no folder beside it for the status".to_owned();
+                    return Err(refuse("--source", &source, what, "name a folder, or add --status DIR"));
+                }
+            },
+        };
+        if status == source {
+            let what = "it is the source directory too".to_owned();
+            return Err(refuse("--status", &status, what, "name another directory"));
+        }
+        std::fs::create_dir_all(&status).map_err(|error| {
+            refuse("--status", &status, error.to_string(), "name a directory that this user can create and write")
+        })?;
+        let listen = flags.listen.parse::<SocketAddr>().map_err(|_| FlagError {
+            flag: "--listen",
+            value: flags.listen.clone(),
+            what: "it is not an address and a port".to_owned(),
+            what_to_do: "write it as 192.0.2.1:10350 or [2001:db8::1]:10350",
+        })?;
+        let serve = absolute("--serve", &flags.serve)?;
+        Ok(Self { source, status, listen, serve, check_plan: flags.check_plan })
+    }
+}
+
+fn absolute(flag: &'static str, path: &Path) -> Result<PathBuf, FlagError> {
+    std::path::absolute(path).map_err(|error| refuse(flag, path, error.to_string(), "write an absolute path"))
+}
+
+fn refuse(flag: &'static str, value: &Path, what: String, what_to_do: &'static str) -> FlagError {
+    FlagError { flag, value: value.display().to_string(), what, what_to_do }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(arguments: &[&str]) -> Flags {
+        Flags::try_parse_from(["ferrant-controller"].iter().chain(arguments)).unwrap()
+    }
+
+    #[test]
+    fn status_is_beside_the_source_unless_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("cluster");
+        let arguments = ["--source", source.to_str().unwrap(), "--listen", "127.0.0.1:1", "--serve", "s"];
+        let config = Config::new(flags(&arguments)).unwrap();
+        assert_eq!(config.status, folder.path().join("status"));
+        assert!(config.status.is_dir());
+    }
+
+    #[test]
+    fn what_cannot_be_obeyed_names_flag_value_and_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let (folder, file) = (folder.path().to_str().unwrap(), file.to_str().unwrap());
+        let cases: [(&[&str], &str); 4] = [
+            (&["--source", file, "--listen", "127.0.0.1:1"], "--source"),
+            (
+                &["--source", folder, "--listen", "localhost"],
+                "--listen localhost: it is not an address and a port; write it as",
+            ),
+            (&["--source", folder, "--status", folder, "--listen", "127.0.0.1:1"], "--status"),
+            (&["--source", folder, "--status", file, "--listen", "127.0.0.1:1"], "--status"),
+        ];
+        for (arguments, expected) in cases {
+            let arguments: Vec<&str> = arguments.iter().copied().chain(["--serve", "s"]).collect();
+            let error = Config::new(flags(&arguments)).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            assert!(error.contains("; "), "{error} says what to do");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The wiring, and the one loop. Nothing is decided here.
+//!
+//! ```text
+//!  source directory ─► watch::directory (a thread) ─┐
+//!  agents ◄─gRPC─► publish::ControlService ─────────┼─► Event ─► state ─► plan ─► publish ─► agents
+//!  people ◄─HTTP─► serve ───────────────────────────┘              └────────► answers ─► serve
+//! ```
+//!
+//! Whatever arrived while the loop was busy is taken in before it plans once.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::event::{AgentEvent, Event, SessionId};
+use crate::plan::Plan;
+use crate::publish::{ControlService, Publish};
+use crate::serve::{Answers, Query};
+use crate::state::{Changed, State};
+use crate::watch::directory;
+
+/// How many events may wait; a source's event holds up to a thousand objects.
+const INBOX: usize = 32;
+
+/// Why the controller cannot start.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The gRPC socket.
+    #[error("--listen {address}: {what}; name an address of this host and a port that is free")]
+    Listen {
+        /// As configured.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        what: String,
+    },
+    /// The query socket.
+    #[error("--serve {}: {source}; name a path in a folder that exists, where no other controller listens", path.display())]
+    Serve {
+        /// As configured.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] directory::StartError),
+}
+
+/// Runs until the process is told to stop.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let (events, inbox) = mpsc::channel(INBOX);
+    let incoming = TcpIncoming::bind(config.listen)
+        .map_err(|error| RunError::Listen { address: config.listen, what: error.to_string() })?
+        .with_nodelay(Some(true));
+    let queries =
+        crate::serve::listen(&config.serve).map_err(|source| RunError::Serve { path: config.serve.clone(), source })?;
+    directory::start(&config.source, &config.status, events.clone())?;
+
+    let service = ControlService::new(events.clone(), &format!("ferrant-controller/{}", config.listen));
+    let agents = Server::builder()
+        .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(std::time::Duration::from_secs(10)))
+        .tcp_nodelay(true)
+        .add_service(service)
+        .serve_with_incoming(incoming);
+    tokio::spawn(async move {
+        if let Err(error) = agents.await {
+            error!(%error, "agents are no longer served");
+        }
+    });
+    tokio::spawn(crate::serve::serve(queries, events.clone()));
+    tokio::spawn(stop_on_signal(events));
+    info!(listen = %config.listen, source = %config.source.display(), "started");
+
+    let mut controller = Controller { check_plan: config.check_plan, ..Controller::default() };
+    controller.run(inbox).await;
+    // What a process leaves behind, the next takes over; a clean stop leaves nothing.
+    let _ = std::fs::remove_file(&config.serve);
+    Ok(())
+}
+
+async fn stop_on_signal(events: mpsc::Sender<Event>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        warn!("signals cannot be watched; the process ends without farewell");
+        return;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    let _ = events.send(Event::Stop).await;
+}
+
+#[derive(Default)]
+struct Controller {
+    state: State,
+    plan: Plan,
+    publish: Publish,
+    answers: Answers,
+    planned: bool,
+    check_plan: bool,
+}
+
+impl Controller {
+    async fn run(&mut self, mut inbox: mpsc::Receiver<Event>) {
+        while let Some(first) = inbox.recv().await {
+            let mut changed = Changed::default();
+            let mut queries = Vec::new();
+            let mut next = Some(first);
+            while let Some(event) = next {
+                match event {
+                    Event::Source(events) => events.into_iter().for_each(|event| self.state.apply(event, &mut changed)),
+                    Event::Agent(session, event) => self.agent(session, event, &mut changed),
+                    Event::Query(query) => queries.push(query),
+                    Event::Stop => return,
+                }
+                next = inbox.try_recv().ok();
+            }
+            self.plan(&changed);
+            self.publish.send(&self.state, &self.plan);
+            self.answer(queries);
+        }
+    }
+
+    fn agent(&mut self, session: SessionId, event: AgentEvent, changed: &mut Changed) {
+        if let AgentEvent::Connected(mut connected) = event {
+            let pods = std::mem::take(&mut connected.pods);
+            self.state.agent_connected(&connected.node, connected.boot.clone(), pods, changed);
+            self.publish.connect(session, connected);
+            return;
+        }
+        let Some(node) = self.publish.node_of(session).cloned() else { return };
+        match event {
+            AgentEvent::Connected(_) => {}
+            AgentEvent::Pod(report) => {
+                if let Some(refused) = self.state.refusal(&node, &report).filter(|_| !report.addresses.is_empty()) {
+                    warn!(%node, pod = %report.pod, %refused, "an agent's report of a pod does not count");
+                }
+                self.state.pod_reported(&node, report, changed);
+            }
+            AgentEvent::Acknowledged(frame) => self.publish.acknowledged(session, frame),
+            AgentEvent::Realised(realised) => self.publish.realised(session, realised),
+            AgentEvent::Gone => {
+                self.publish.gone(session);
+                self.state.agent_gone(&node, changed);
+            }
+        }
+    }
+
+    /// Before the source has been in sync nothing is published, so nothing is planned: the first plan is computed whole.
+    fn plan(&mut self, changed: &Changed) {
+        if !self.state.source().has_been_in_sync {
+            return;
+        }
+        if !std::mem::replace(&mut self.planned, true) {
+            self.plan = Plan::of(&self.state);
+            info!(plan = ?self.plan.counts(), version = self.state.source().version, "the source is in sync");
+            return;
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let deltas = self.plan.update(&self.state, changed);
+        self.publish.plan_changed(&self.plan, &deltas);
+        if self.check_plan
+            && let Err(difference) = self.plan.check(&self.state)
+        {
+            error!(%difference, "the plan is not what it would be when computed anew; a defect, please report it");
+        }
+    }
+
+    fn answer(&mut self, queries: Vec<Query>) {
+        for query in queries {
+            self.answers.ask(query, &self.state, &self.plan, &self.publish);
+        }
+        self.answers.check(&self.state, &self.publish);
+    }
+}

@@ -1,0 +1,56 @@
+//! Answers questions over a unix socket: HTTP/1.1, JSON. It asks the loop and prints; it knows nothing itself.
+//!
+//! - `GET /v1/info`: how far the source is, what there is, who is connected.
+//! - `GET /v1/known?version=NS&timeout_ms=N`: answers once everything in the source up to `version` has been taken in.
+//! - `GET /v1/realised?version=NS&nodes=a,b&timeout_ms=N`: answers once those nodes (default: all connected) have realised a
+//!   frame whose source version is at least `version`; 504 with the same body when the time is up.
+//! - `GET /v1/errors`: what is wrong with the source, and which reports of agents do not count.
+//! - `GET /v1/plan?node=NAME`: what a node needs, as text.
+
+mod http;
+mod query;
+
+use std::path::Path;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+
+use crate::event::Event;
+pub use query::{Answers, Query, RealisedAnswer, RealisedQuestion};
+
+/// How long after a failed accept the next is tried.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Opens the socket; takes over the file that a process that has ended left behind.
+pub fn listen(path: &Path) -> std::io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        other => other,
+    }
+}
+
+/// Answers until the process ends.
+pub async fn serve(listener: UnixListener, events: mpsc::Sender<Event>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors, most likely: only time (an open connection that ends) helps, and nothing tells of it.
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
+        let events = events.clone();
+        let service = hyper::service::service_fn(move |request| http::answer(request, events.clone()));
+        tokio::spawn(async move {
+            if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "a connection of the query socket failed");
+            }
+        });
+    }
+}

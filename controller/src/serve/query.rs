@@ -1,0 +1,163 @@
+//! Questions as the loop sees them, and its answers.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::object::NodeName;
+use crate::plan::Plan;
+use crate::publish::Publish;
+use crate::state::State;
+
+/// A question, and where its answer goes.
+pub enum Query {
+    /// How things are.
+    Info(oneshot::Sender<Value>),
+    /// What is wrong with the source.
+    Errors(oneshot::Sender<Value>),
+    /// What a node needs, as text.
+    Plan(NodeName, oneshot::Sender<String>),
+    /// Answered with the source's version once it is at least this.
+    Known(u64, oneshot::Sender<u64>),
+    /// Answered once it is so.
+    Realised(RealisedQuestion, oneshot::Sender<RealisedAnswer>),
+    /// Answered at once, so or not.
+    RealisedNow(RealisedQuestion, oneshot::Sender<RealisedAnswer>),
+}
+
+/// Which nodes, up to which version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealisedQuestion {
+    /// The version of the source.
+    pub version: u64,
+    /// None: all that are connected.
+    pub nodes: Option<Vec<String>>,
+}
+
+/// What the nodes have realised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RealisedAnswer {
+    /// The version that all of them have realised; 0 where one has realised nothing or is not connected.
+    pub version: u64,
+    /// By name; those that are asked for and not connected are missing.
+    pub nodes: BTreeMap<String, crate::publish::RealisedFrame>,
+}
+
+/// Answers that wait for something to become so.
+#[derive(Default)]
+pub struct Answers {
+    waiting: Vec<(RealisedQuestion, oneshot::Sender<RealisedAnswer>)>,
+    waiting_to_know: Vec<(u64, oneshot::Sender<u64>)>,
+}
+
+impl Answers {
+    /// Answers a question now, or keeps it until it can be answered.
+    pub fn ask(&mut self, query: Query, state: &State, plan: &Plan, publish: &Publish) {
+        // Where nobody waits for the answer any longer, it is dropped.
+        let _ = match query {
+            Query::Info(answer) => answer.send(info(state, plan, publish)).is_ok(),
+            Query::Errors(answer) => answer.send(errors(state)).is_ok(),
+            Query::Plan(node, answer) => answer.send(plan.show(&node)).is_ok(),
+            Query::Known(version, answer) => {
+                self.waiting_to_know.push((version, answer));
+                self.check(state, publish);
+                true
+            }
+            Query::RealisedNow(question, answer) => answer.send(realised(&question, publish)).is_ok(),
+            Query::Realised(question, answer) => {
+                self.waiting.push((question, answer));
+                self.check(state, publish);
+                true
+            }
+        };
+    }
+
+    /// Answers what has become so; forgets who waits no longer.
+    pub fn check(&mut self, state: &State, publish: &Publish) {
+        let known = state.source().version;
+        for (version, answer) in std::mem::take(&mut self.waiting_to_know) {
+            if known >= version {
+                let _ = answer.send(known);
+            } else if !answer.is_closed() {
+                self.waiting_to_know.push((version, answer));
+            }
+        }
+        for (question, answer) in std::mem::take(&mut self.waiting) {
+            if answer.is_closed() {
+                continue;
+            }
+            let known = state.source().version >= question.version;
+            let all_connected = question
+                .nodes
+                .iter()
+                .flatten()
+                .all(|node| publish.sessions().keys().any(|connected| connected.0.as_str() == node));
+            let now = realised(&question, publish);
+            let nobody = now.nodes.is_empty();
+            if known && all_connected && (nobody || now.version >= question.version) {
+                let _ = answer.send(now);
+            } else {
+                self.waiting.push((question, answer));
+            }
+        }
+    }
+}
+
+fn realised(question: &RealisedQuestion, publish: &Publish) -> RealisedAnswer {
+    let wanted =
+        |node: &NodeName| question.nodes.as_ref().is_none_or(|nodes| nodes.iter().any(|name| name == node.0.as_str()));
+    let sessions = publish.sessions();
+    let nodes: BTreeMap<String, _> = sessions
+        .iter()
+        .filter(|(node, _)| wanted(node))
+        .map(|(node, session)| (node.to_string(), session.realised().cloned().unwrap_or_default()))
+        .collect();
+    let missing = question.nodes.as_ref().is_some_and(|names| names.iter().any(|name| !nodes.contains_key(name)));
+    let version = if missing { 0 } else { nodes.values().map(|frame| frame.version).min().unwrap_or(0) };
+    RealisedAnswer { version, nodes }
+}
+
+fn info(state: &State, plan: &Plan, publish: &Publish) -> Value {
+    let agents: BTreeMap<String, Value> = publish
+        .sessions()
+        .iter()
+        .map(|(node, session)| {
+            let realised = session.realised();
+            let said = json!({
+                "sent_frame": session.sent(),
+                "acknowledged_frame": session.acknowledged_frame(),
+                "pending_changes": session.pending(),
+                "realised_frame": realised.map_or(0, |realised| realised.frame),
+                "realised_version": realised.map_or(0, |realised| realised.version),
+                "failures": realised.map_or(0, |realised| realised.failures.len()),
+            });
+            (node.to_string(), said)
+        })
+        .collect();
+    let source = state.source();
+    json!({
+        "program": "ferrant-controller",
+        "release": env!("CARGO_PKG_VERSION"),
+        "version": source.version,
+        "in_sync": source.in_sync,
+        "has_been_in_sync": source.has_been_in_sync,
+        "errors": source.errors.len(),
+        "objects": state.counts().into_iter().collect::<BTreeMap<_, _>>(),
+        "plan": plan.counts().into_iter().collect::<BTreeMap<_, _>>(),
+        "agents": agents,
+    })
+}
+
+fn errors(state: &State) -> Value {
+    let refused: Vec<Value> = state
+        .refused_reports()
+        .into_iter()
+        .map(|(node, pod, refused)| {
+            json!({ "node": node.to_string(), "pod": pod.to_string(), "what": refused.to_string() })
+        })
+        .collect();
+    let source = state.source();
+    json!({ "in_sync": source.in_sync, "errors": source.errors, "refused_reports": refused })
+}

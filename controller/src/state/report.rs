@@ -1,0 +1,141 @@
+//! What agents have reported of the pods of their nodes.
+//!
+//! Reports are kept as they came, for pods known or not; whether one counts is asked when it is used (`State::refusal`),
+//! so it does not matter whether the pod or the report came first.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+use thiserror::Error;
+
+use crate::object::{NodeName, PodKey};
+
+/// The most reports kept of one node: far above what a kubelet runs (`maxPods` is 110 by default), and a bound on what an
+/// agent gone wrong can make the controller hold.
+pub const MAX_REPORTS_OF_A_NODE: usize = 8192;
+
+/// A pod of a node got these addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodReport {
+    /// Orders the reports of one boot of the agent.
+    pub sequence: u64,
+    /// The pod.
+    pub pod: PodKey,
+    /// Its addresses, IPv4 before IPv6; none: it is detached.
+    pub addresses: Box<[IpAddr]>,
+}
+
+/// Why a report does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// An agent's word counts for its own node only.
+    #[error("the pod is on {}; an agent's word counts for its own node only", pod_node.as_ref().map_or("no node", |node| node.0.as_str()))]
+    OtherNode {
+        /// Where the pod is.
+        pod_node: Option<NodeName>,
+    },
+    /// The address is not one this node's pods may have.
+    #[error("{address} is outside the node's pod CIDRs ({pod_cidrs}); correct the node's podCIDRs or the agent's")]
+    Outside {
+        /// The address.
+        address: IpAddr,
+        /// The node's pod CIDRs.
+        pod_cidrs: String,
+    },
+    /// No such node.
+    #[error("the source has no such Node; add it, with its podCIDRs")]
+    UnknownNode,
+}
+
+/// What one node has reported.
+#[derive(Clone, Debug, Default)]
+pub struct NodeFacts {
+    boot: Bytes,
+    sequence: u64,
+    connected: bool,
+    pods: HashMap<PodKey, PodReport>,
+}
+
+/// What all nodes have reported.
+#[derive(Default)]
+pub struct Reports {
+    nodes: HashMap<NodeName, NodeFacts>,
+}
+
+impl Reports {
+    /// Replaces all reports of a node; the pods whose report may have changed.
+    pub fn replace(&mut self, node: &NodeName, boot: Bytes, reports: Vec<PodReport>) -> HashSet<PodKey> {
+        let facts = self.nodes.entry(node.clone()).or_default();
+        let mut touched: HashSet<PodKey> = facts.pods.drain().map(|(pod, _)| pod).collect();
+        if facts.boot != boot {
+            (facts.boot, facts.sequence) = (boot, 0);
+        }
+        facts.connected = true;
+        for report in reports {
+            touched.extend(facts.take(report));
+        }
+        touched
+    }
+
+    /// Takes one report; the pod whose report changed, if one did.
+    pub fn report(&mut self, node: &NodeName, report: PodReport) -> Option<PodKey> {
+        self.nodes.entry(node.clone()).or_default().take(report)
+    }
+
+    /// The stream has ended; with the node gone too, nobody can vouch for its reports.
+    pub fn agent_gone(&mut self, node: &NodeName, node_exists: bool) {
+        match self.nodes.get_mut(node) {
+            Some(facts) if node_exists => facts.connected = false,
+            _ => drop(self.nodes.remove(node)),
+        }
+    }
+
+    /// The node has left the source; its reports go too unless its agent is still here.
+    pub fn node_deleted(&mut self, node: &NodeName) {
+        if self.nodes.get(node).is_some_and(|facts| !facts.connected) {
+            self.nodes.remove(node);
+        }
+    }
+
+    /// What a node says of a pod; None too where it says that the pod is detached.
+    pub fn of(&self, node: &NodeName, pod: &PodKey) -> Option<&PodReport> {
+        self.nodes.get(node)?.pods.get(pod)
+    }
+
+    /// The pods a node has reported.
+    pub fn pods_of(&self, node: &NodeName) -> Vec<PodKey> {
+        self.nodes.get(node).map(|facts| facts.pods.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Every report, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeName, &PodReport)> {
+        self.nodes.iter().flat_map(|(node, facts)| facts.pods.values().map(move |report| (node, report)))
+    }
+
+    /// The (boot, sequence) of every node, sorted by name.
+    pub fn versions(&self) -> Vec<(NodeName, Bytes, u64)> {
+        let mut versions: Vec<_> =
+            self.nodes.iter().map(|(node, facts)| (node.clone(), facts.boot.clone(), facts.sequence)).collect();
+        versions.sort();
+        versions
+    }
+}
+
+impl NodeFacts {
+    fn take(&mut self, report: PodReport) -> Option<PodKey> {
+        let held = self.pods.get(&report.pod);
+        if held.is_some_and(|held| held.sequence > report.sequence) {
+            return None;
+        }
+        if held.is_none() && self.pods.len() >= MAX_REPORTS_OF_A_NODE {
+            return None;
+        }
+        self.sequence = self.sequence.max(report.sequence);
+        let pod = report.pod.clone();
+        let old =
+            if report.addresses.is_empty() { self.pods.remove(&pod) } else { self.pods.insert(pod.clone(), report) };
+        let now = self.pods.get(&pod);
+        (old.as_ref().map(|old| &old.addresses) != now.map(|now| &now.addresses)).then_some(pod)
+    }
+}

@@ -1,0 +1,275 @@
+//! The last good version of every object, on disk, so that a restart with a broken file takes nothing away.
+//!
+//! `status/last-good/objects.jsonl` is a journal: a line an object that came in force, or that is gone; later lines count.
+//! It is written anew at every start, beside the one of the run before, which stays until the source is in sync; and when
+//! more than half of it counts no longer. A torn last line (a crash) is left out when it is read.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use apis::kubernetes as raw;
+use apis::yaml;
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use super::read::Read;
+use crate::object::{ObjectKey, Pool};
+use crate::watch::{Severity, SourceError, convert};
+
+/// A journal smaller than this is not worth writing anew.
+const SMALL: u64 = 1024 * 1024;
+
+/// The journal of this run, and the one of the run before.
+pub(super) struct LastGood {
+    path: PathBuf,
+    journal: Option<Journal>,
+    before: Option<Before>,
+    /// Whether this run's journal is the one that the next run would find.
+    counts: bool,
+    problem: Option<String>,
+}
+
+struct Journal {
+    file: BufWriter<File>,
+    size: u64,
+    live: u64,
+    lines: HashMap<ObjectKey, Line>,
+}
+
+/// Where a line is.
+#[derive(Clone, Copy)]
+struct Line {
+    offset: u64,
+    length: u32,
+}
+
+struct Before {
+    file: File,
+    /// By the object's name as displayed.
+    objects: HashMap<String, Remembered>,
+    by_file: BTreeMap<PathBuf, Vec<String>>,
+}
+
+struct Remembered {
+    file: PathBuf,
+    document: u32,
+    line: Line,
+}
+
+/// A line, less the object.
+#[derive(Deserialize, Serialize)]
+struct Header {
+    object_key: String,
+    file: PathBuf,
+    document: u32,
+    #[serde(default)]
+    gone: bool,
+}
+
+impl LastGood {
+    /// Opens `status/last-good`, with what the run before left there.
+    pub fn open(status: &Path) -> Result<Self, (PathBuf, io::Error)> {
+        let folder = status.join("last-good");
+        fs::create_dir_all(&folder).map_err(|error| (folder.clone(), error))?;
+        let path = folder.join("objects.jsonl");
+        let before = match File::open(&path) {
+            Ok(file) => Some(Before::read(file).map_err(|error| (path.clone(), error))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err((path, error)),
+        };
+        let new = new_path(&path);
+        let journal = Journal::create(&new).map_err(|error| (new, error))?;
+        Ok(Self { path, journal: Some(journal), before, counts: false, problem: None })
+    }
+
+    /// An object has come in force.
+    pub fn put(&mut self, key: &ObjectKey, file: &Path, document: u32, object: &raw::Object) {
+        let header = Header { object_key: key.to_string(), file: file.to_owned(), document, gone: false };
+        self.write(key, &header, Some(object));
+    }
+
+    /// An object is gone.
+    pub fn remove(&mut self, key: &ObjectKey) {
+        let header = Header { object_key: key.to_string(), file: PathBuf::new(), document: 0, gone: true };
+        self.write(key, &header, None);
+    }
+
+    /// The version of an object that was in force when the run before ended.
+    pub fn remembered(&mut self, key: &ObjectKey, pool: &mut Pool) -> Option<Read> {
+        let before = self.before.as_mut()?;
+        let line = before.objects.get(&key.to_string())?.line;
+        before.object(line, pool)
+    }
+
+    /// All objects that a file had in force when the run before ended, in its order.
+    pub fn remembered_in(&mut self, file: &Path, pool: &mut Pool) -> Vec<Read> {
+        let Some(before) = self.before.as_mut() else { return Vec::new() };
+        let keys = before.by_file.get(file).into_iter().flatten();
+        let mut found: Vec<(u32, Line)> =
+            keys.filter_map(|key| before.objects.get(key)).map(|object| (object.document, object.line)).collect();
+        found.sort_by_key(|(document, _)| *document);
+        found.into_iter().filter_map(|(_, line)| before.object(line, pool)).collect()
+    }
+
+    /// From here on this run's journal is the one that counts.
+    pub fn keep_current(&mut self) {
+        if std::mem::replace(&mut self.counts, true) {
+            return;
+        }
+        self.attempt(|journal, path| {
+            journal.file.flush()?;
+            fs::rename(new_path(path), path)
+        });
+        self.before = None;
+    }
+
+    /// Everything that was put is on its way to the disk. (It is not waited for: what a power failure takes is missed only
+    /// where the source is broken as well.)
+    pub fn flush(&mut self) {
+        let counts = self.counts;
+        self.attempt(|journal, path| {
+            if journal.size > SMALL && journal.size > 2 * journal.live {
+                let current = if counts { path.to_owned() } else { new_path(path) };
+                journal.write_anew(&current)?;
+            }
+            journal.file.flush()
+        });
+    }
+
+    /// What keeps last good versions from being kept.
+    pub fn problem(&self) -> Option<SourceError> {
+        let problem = self.problem.as_ref()?;
+        Some(SourceError {
+            file: self.path.display().to_string(),
+            line: 0,
+            severity: Severity::Warning,
+            object: None,
+            what: format!("the last good versions of objects cannot be kept: {problem}"),
+            in_force: "everything, but a restart with a broken file would find no older version of it".to_owned(),
+            what_to_do: "make the status directory writable, with space, and restart the controller".to_owned(),
+        })
+    }
+
+    fn write(&mut self, key: &ObjectKey, header: &Header, object: Option<&raw::Object>) {
+        self.attempt(|journal, _| journal.append(key, header, object));
+    }
+
+    /// After a failure nothing more is written: a journal with a gap would lie.
+    fn attempt(&mut self, write: impl FnOnce(&mut Journal, &Path) -> io::Result<()>) {
+        let Some(journal) = self.journal.as_mut() else { return };
+        if let Err(error) = write(journal, &self.path) {
+            self.problem = Some(error.to_string());
+            self.journal = None;
+        }
+    }
+}
+
+impl Journal {
+    fn create(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(Self { file: BufWriter::new(file), size: 0, live: 0, lines: HashMap::new() })
+    }
+
+    fn append(&mut self, key: &ObjectKey, header: &Header, object: Option<&raw::Object>) -> io::Result<()> {
+        let mut text = serde_json::to_vec(header)?;
+        if let Some(object) = object {
+            text.pop(); // the header's closing brace: the object is one more field
+            text.extend_from_slice(b",\"object\":");
+            serde_json::to_writer(&mut text, object)?;
+            text.push(b'}');
+        }
+        text.push(b'\n');
+        self.file.write_all(&text)?;
+        let length = u32::try_from(text.len()).map_err(|_| io::Error::other("an object has more than 4 GiB"))?;
+        if let Some(old) = self.lines.remove(key) {
+            self.live -= u64::from(old.length);
+        }
+        if object.is_some() {
+            self.lines.insert(key.clone(), Line { offset: self.size, length });
+            self.live += u64::from(length);
+        }
+        self.size += u64::from(length);
+        Ok(())
+    }
+
+    fn write_anew(&mut self, path: &Path) -> io::Result<()> {
+        let new = path.with_extension("jsonl.compact");
+        let mut compact = Self::create(&new)?;
+        self.file.flush()?;
+        let mut lines: Vec<(ObjectKey, Line)> = self.lines.drain().collect();
+        lines.sort_by_key(|(_, line)| line.offset);
+        let file = self.file.get_mut();
+        for (key, line) in lines {
+            let text = line.read(file)?;
+            compact.file.write_all(&text)?;
+            compact.lines.insert(key, Line { offset: compact.size, length: line.length });
+            compact.size += u64::from(line.length);
+        }
+        compact.file.flush()?;
+        compact.live = compact.size;
+        fs::rename(&new, path)?;
+        *self = compact;
+        Ok(())
+    }
+}
+
+impl Line {
+    fn read(self, file: &mut File) -> io::Result<Vec<u8>> {
+        let mut text = vec![0; self.length as usize];
+        file.seek(SeekFrom::Start(self.offset))?;
+        file.read_exact(&mut text)?;
+        Ok(text)
+    }
+}
+
+impl Before {
+    fn read(file: File) -> io::Result<Self> {
+        let mut objects: HashMap<String, Remembered> = HashMap::new();
+        let mut reader = BufReader::new(file.try_clone()?);
+        let (mut text, mut offset) = (Vec::new(), 0);
+        loop {
+            text.clear();
+            let length = reader.read_until(b'\n', &mut text)?;
+            if length == 0 {
+                break;
+            }
+            let line = Line { offset, length: u32::try_from(length).unwrap_or(u32::MAX) };
+            offset += length as u64;
+            // A line that was torn, or that someone else wrote, says nothing.
+            let Ok(header) = serde_json::from_slice::<Header>(&text) else { continue };
+            if header.gone {
+                objects.remove(&header.object_key);
+            } else {
+                let remembered = Remembered { file: header.file, document: header.document, line };
+                objects.insert(header.object_key, remembered);
+            }
+        }
+        let mut by_file: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+        for (key, remembered) in &objects {
+            by_file.entry(remembered.file.clone()).or_default().push(key.clone());
+        }
+        Ok(Self { file, objects, by_file })
+    }
+
+    fn object(&mut self, line: Line, pool: &mut Pool) -> Option<Read> {
+        #[derive(Deserialize)]
+        struct Body {
+            object: serde_json::Value,
+        }
+        let text = line.read(&mut self.file).ok()?;
+        let body: Body = serde_json::from_slice(&text).ok()?;
+        let document = yaml::documents(&body.object.to_string()).into_iter().next()?.ok()?;
+        let key = convert::key(&document.object, pool)?;
+        let mut hasher = DefaultHasher::new();
+        document.object.hash(&mut hasher);
+        let object = convert::object(&document.object, pool).ok()??;
+        Some(Read { key, line: 0, hash: hasher.finish(), object: Ok(Box::new((document.object, object))) })
+    }
+}
+
+fn new_path(path: &Path) -> PathBuf {
+    path.with_extension("jsonl.new")
+}

@@ -1,0 +1,201 @@
+//! One file: its objects, or what is wrong with it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+
+use apis::kubernetes as raw;
+use apis::yaml::{self, YamlError};
+
+use crate::object::{Object, ObjectKey, Pool};
+use crate::watch::convert;
+
+/// A text is handed to the reader in pieces of about this many bytes, cut between documents, so that a file of a hundred
+/// thousand objects is never in memory as trees all at once.
+const PIECE: usize = 1024 * 1024;
+
+/// What a file says.
+pub(super) struct Contents {
+    /// Its objects, of the kinds that are read, in order.
+    pub documents: Vec<Read>,
+    /// Why it cannot be read whole: then `documents` is not all there is, and must not be used.
+    pub unreadable: Option<Unreadable>,
+    /// What is worth a warning.
+    pub warnings: Vec<Finding>,
+}
+
+/// An object of a file.
+pub(super) struct Read {
+    pub key: ObjectKey,
+    pub line: u32,
+    /// Of the object as written; equal objects have equal hashes.
+    pub hash: u64,
+    /// The object, as written and as the controller sees it, or everything that is wrong with it.
+    pub object: Result<Box<(raw::Object, Object)>, Vec<Finding>>,
+}
+
+/// Something to report about a place in a file.
+pub(super) struct Finding {
+    pub line: u32,
+    pub object: Option<String>,
+    pub what: String,
+    pub what_to_do: String,
+}
+
+/// Why a file cannot be read whole.
+pub(super) enum Unreadable {
+    /// The system does not give it.
+    System(String),
+    /// Its text is broken.
+    Text(Vec<Finding>),
+}
+
+/// Reads a file.
+pub(super) fn read(path: &Path, pool: &mut Pool) -> Contents {
+    match std::fs::read(path) {
+        Ok(bytes) => contents(&bytes, pool),
+        Err(error) => {
+            let unreadable = Some(Unreadable::System(error.to_string()));
+            Contents { documents: Vec::new(), unreadable, warnings: Vec::new() }
+        }
+    }
+}
+
+fn contents(bytes: &[u8], pool: &mut Pool) -> Contents {
+    let mut contents = Contents { documents: Vec::new(), unreadable: None, warnings: Vec::new() };
+    let mut broken = Vec::new();
+    match yaml::text(bytes) {
+        Err(error) => broken.push(finding(None, 0, error)),
+        Ok(text) => {
+            for (offset, piece) in pieces(text) {
+                for document in yaml::documents(piece) {
+                    match document {
+                        Ok(document) => take(&document, offset, pool, &mut contents),
+                        Err(error) => broken.push(finding(None, offset, error)),
+                    }
+                }
+            }
+        }
+    }
+    if !broken.is_empty() {
+        contents.unreadable = Some(Unreadable::Text(broken));
+    }
+    contents
+}
+
+fn take(document: &yaml::Document, offset: u32, pool: &mut Pool, contents: &mut Contents) {
+    let line = document.line + offset;
+    let title = document.object.title();
+    let Some(key) = convert::key(&document.object, pool) else {
+        let what = format!("{title} ({}) is of a kind that is not read here", document.object.api_version());
+        let what_to_do = "nothing, if it is meant for others; it is skipped".to_owned();
+        contents.warnings.push(Finding { line, object: Some(title), what, what_to_do });
+        return;
+    };
+    for field in &document.unknown_fields {
+        let what = format!("{title} has a field `{}` that its kind does not have; it is ignored", field.name);
+        let what_to_do = "correct the field's name, or remove it".to_owned();
+        contents.warnings.push(Finding { line: field.line + offset, object: Some(title.clone()), what, what_to_do });
+    }
+    let mut hasher = DefaultHasher::new();
+    document.object.hash(&mut hasher);
+    let object = match document.validate() {
+        Err(errors) => Err(errors.into_iter().map(|error| finding(Some(&title), offset, error)).collect()),
+        Ok(()) => match convert::object(&document.object, pool) {
+            Ok(Some(object)) => Ok(Box::new((document.object.clone(), object))),
+            Ok(None) => return,
+            Err(invalid) => {
+                let what = format!("{title}: {}: `{}` is not {}", invalid.path, invalid.value, invalid.expected);
+                let what_to_do = format!("write {}", invalid.expected);
+                Err(vec![Finding { line, object: Some(title), what, what_to_do }])
+            }
+        },
+    };
+    contents.documents.push(Read { key, line, hash: hasher.finish(), object });
+}
+
+fn finding(object: Option<&str>, offset: u32, error: YamlError) -> Finding {
+    let YamlError { line, what, what_to_do, .. } = error;
+    Finding { line: line + offset, object: object.map(str::to_owned), what, what_to_do }
+}
+
+/// The text in pieces, each with the number of lines before it. A cut is made only before a line `---`, and not where a
+/// directive (`%YAML 1.2`) stands above it, which belongs to the document below.
+fn pieces(text: &str) -> Vec<(u32, &str)> {
+    let mut pieces = Vec::new();
+    let (mut start, mut lines_before) = (0, 0u32);
+    while text.len() - start > PIECE {
+        let Some(cut) = cut_after(text, start + PIECE) else { break };
+        pieces.push((lines_before, &text[start..cut]));
+        let lines = text.as_bytes()[start..cut].iter().filter(|byte| **byte == b'\n').count();
+        lines_before = lines_before.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+        start = cut;
+    }
+    pieces.push((lines_before, &text[start..]));
+    pieces
+}
+
+/// The start of the first line `---` at or behind a place that may be cut at.
+fn cut_after(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut from = from;
+    while let Some(at) = find(&bytes[from..], b"\n---\n").map(|at| from + at) {
+        let line = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        if bytes.get(line) != Some(&b'%') {
+            return Some(at + 1);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    fn pods(count: usize, separator: &str) -> String {
+        (0..count).fold(String::new(), |mut text, number| {
+            let padding = "x".repeat(60);
+            write!(text, "apiVersion: v1\nkind: Pod\nmetadata: {{name: pod-{number}, labels: {{a: {padding}}}}}\n")
+                .unwrap();
+            text + separator
+        })
+    }
+
+    #[test]
+    fn a_large_file_is_read_in_pieces_with_right_lines() {
+        let text = pods(20_000, "---\n");
+        assert!(pieces(&text).len() >= 2);
+        let contents = contents(text.as_bytes(), &mut Pool::default());
+        assert!(contents.unreadable.is_none());
+        assert_eq!(contents.documents.len(), 20_000);
+        assert!(contents.documents.iter().zip((1u32..).step_by(4)).all(|(read, line)| read.line == line));
+    }
+
+    #[test]
+    fn a_directive_is_not_cut_from_its_document() {
+        let text = pods(20_000, "...\n%YAML 1.2\n---\n");
+        assert_eq!(pieces(&text).len(), 1);
+    }
+
+    #[test]
+    fn a_broken_document_makes_the_file_unreadable_and_is_located() {
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\nkind: [\n";
+        let contents = contents(text.as_bytes(), &mut Pool::default());
+        let Some(Unreadable::Text(findings)) = contents.unreadable else { panic!("it was read") };
+        assert!(findings[0].line >= 5, "line {}", findings[0].line);
+        assert!(!findings[0].what_to_do.is_empty());
+    }
+
+    #[test]
+    fn other_kinds_are_named_and_skipped() {
+        let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n";
+        let contents = contents(text.as_bytes(), &mut Pool::default());
+        assert!(contents.documents.is_empty() && contents.unreadable.is_none());
+        assert!(contents.warnings[0].what.starts_with("Deployment/web"), "{}", contents.warnings[0].what);
+    }
+}

@@ -1,0 +1,280 @@
+//! A controller process over a temporary directory, and agents to talk to it.
+#![allow(dead_code)] // not every test file uses all of it
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use apis::stream::change::Change as Kind;
+use apis::stream::control_client::ControlClient;
+use apis::stream::{
+    Acknowledge, Change, Frame, FromAgent, FromController, Hello, PodReport, Realised, Version, from_agent,
+    from_controller,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+/// A running controller; ends with this value.
+pub struct Controller {
+    folder: tempfile::TempDir,
+    process: Child,
+    pub port: u16,
+}
+
+impl Controller {
+    /// Starts it over a directory with these files.
+    pub fn start(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("cluster");
+        std::fs::create_dir(&source).unwrap();
+        for (name, text) in files {
+            let path = source.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        Self::start_in(folder)
+    }
+
+    /// Starts it over a directory that is there already.
+    pub fn start_in(folder: tempfile::TempDir) -> Self {
+        // Bound once to find a free port; the controller binds it again at once.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_ferrant-controller"))
+            .arg("--source")
+            .arg(folder.path().join("cluster"))
+            .arg("--serve")
+            .arg(folder.path().join("serve.sock"))
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--check-plan", "--log", "info"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("started") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "the controller ended before it had started");
+        }
+        // The rest of its log goes to ours, and is looked at for defects.
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                eprintln!("controller: {line}");
+                if line.contains("a defect, please report it") {
+                    std::process::abort();
+                }
+            }
+        });
+        Self { folder, process, port }
+    }
+
+    /// Ends it as an operator would; its directory.
+    pub fn stop(mut self) -> tempfile::TempDir {
+        self.end();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+
+    fn end(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.process.id().try_into().unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.process.wait();
+    }
+
+    pub fn source(&self) -> PathBuf {
+        self.folder.path().join("cluster")
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.source().join(name), text).unwrap();
+    }
+
+    /// The change time of a file, in ns.
+    pub fn version_of(&self, name: &str) -> u64 {
+        change_time(&self.source().join(name))
+    }
+
+    /// Waits until the controller has taken in everything up to a version (no agent has to be connected).
+    pub fn wait_for_version(&self, version: u64) {
+        let (status, body) = self.get(&format!("/v1/known?version={version}&timeout_ms=10000"));
+        assert_eq!(status, 200, "{body}");
+    }
+
+    /// Asks; the status and the body.
+    pub fn get(&self, path: &str) -> (u16, serde_json::Value) {
+        get(&self.folder.path().join("serve.sock"), path)
+    }
+
+    pub fn ask_in_background(&self, path: &str) -> tokio::task::JoinHandle<(u16, serde_json::Value)> {
+        let (socket, path) = (self.folder.path().join("serve.sock"), path.to_owned());
+        tokio::task::spawn_blocking(move || get(&socket, &path))
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+pub fn change_time(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).unwrap();
+    u64::try_from(found.ctime()).unwrap() * 1_000_000_000 + u64::try_from(found.ctime_nsec()).unwrap()
+}
+
+fn get(socket: &Path, path: &str) -> (u16, serde_json::Value) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: controller\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or_else(|_| serde_json::Value::String(body.to_owned())))
+}
+
+/// An agent, as far as the controller can tell.
+pub struct Agent {
+    up: mpsc::Sender<FromAgent>,
+    down: Streaming<FromController>,
+    frames: usize,
+}
+
+impl Agent {
+    pub async fn connect(controller: &Controller, node: &str, pods: Vec<PodReport>) -> Self {
+        Self::connect_with_last(controller, node, pods, 0).await
+    }
+
+    pub async fn connect_with_last(controller: &Controller, node: &str, pods: Vec<PodReport>, last: u64) -> Self {
+        let mut agent = Self::open(controller, node, pods, last, vec![1]).await;
+        match agent.down.message().await.unwrap().unwrap().message {
+            Some(from_controller::Message::Welcome(welcome)) => assert_eq!(welcome.version, 1),
+            other => panic!("the first message is {other:?}"),
+        }
+        agent
+    }
+
+    /// The reason why the controller does not speak to an agent of other versions.
+    pub async fn refused(controller: &Controller, node: &str, versions: Vec<u32>) -> Status {
+        let mut agent = Self::open(controller, node, vec![], 0, versions).await;
+        agent.down.message().await.unwrap_err()
+    }
+
+    async fn open(controller: &Controller, node: &str, pods: Vec<PodReport>, last: u64, versions: Vec<u32>) -> Self {
+        let mut client = ControlClient::connect(format!("http://127.0.0.1:{}", controller.port)).await.unwrap();
+        let (up, outgoing) = mpsc::channel(16);
+        // Opened before anything is said: the controller must not wait for the greeting to answer.
+        let down = client.stream(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+        let last = (last > 0).then(|| Version { source: [("Pod".to_owned(), last)].into(), nodes: [].into() });
+        let boot = bytes::Bytes::from_static(b"boot");
+        let hello = Hello { node: node.to_owned(), versions, boot, last, pods };
+        up.send(FromAgent { message: Some(from_agent::Message::Hello(hello)) }).await.unwrap();
+        Self { up, down, frames: 0 }
+    }
+
+    /// The next frame, all its parts.
+    pub async fn frame(&mut self) -> Frame {
+        let mut whole: Option<Frame> = None;
+        loop {
+            let message = self.down.message().await.unwrap().expect("the stream goes on");
+            let Some(from_controller::Message::Frame(part)) = message.message else { panic!("not a frame") };
+            let frame =
+                whole.get_or_insert_with(|| Frame { number: part.number, replace: part.replace, ..Frame::default() });
+            assert_eq!(frame.number, part.number);
+            frame.changes.extend(part.changes);
+            if part.last {
+                self.frames += 1;
+                frame.version = part.version;
+                return whole.take().unwrap();
+            }
+        }
+    }
+
+    /// The next frame that is like this; those before it are acknowledged.
+    pub async fn frame_with(&mut self, like: impl Fn(&Frame) -> bool) -> Frame {
+        loop {
+            let frame = self.frame().await;
+            if like(&frame) {
+                return frame;
+            }
+            self.acknowledge(frame.number).await;
+        }
+    }
+
+    pub fn frames_before_this_one(&self) -> usize {
+        self.frames - 1
+    }
+
+    pub async fn has_ended(&mut self) -> bool {
+        matches!(self.down.message().await, Ok(None) | Err(_))
+    }
+
+    pub async fn acknowledge(&mut self, frame: u64) {
+        self.say(from_agent::Message::Acknowledge(Acknowledge { frame })).await;
+    }
+
+    pub async fn realise(&mut self, frame: &Frame) {
+        let realised = Realised { frame: frame.number, version: frame.version.clone(), failures: vec![] };
+        self.say(from_agent::Message::Realised(realised)).await;
+    }
+
+    pub async fn report(&mut self, report: PodReport) {
+        self.say(from_agent::Message::Pod(report)).await;
+    }
+
+    async fn say(&mut self, message: from_agent::Message) {
+        self.up.send(FromAgent { message: Some(message) }).await.unwrap();
+    }
+}
+
+/// A frame as text.
+pub trait Summary {
+    /// Its changes, sorted, without hashes.
+    fn summary(&self) -> Vec<String>;
+    /// The version of the source.
+    fn source_version(&self) -> u64;
+}
+
+impl Summary for Frame {
+    fn summary(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.changes.iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    fn source_version(&self) -> u64 {
+        *self.version.as_ref().unwrap().source.get("NetworkPolicy").unwrap()
+    }
+}
+
+fn line(change: &Change) -> String {
+    match change.change.as_ref().unwrap() {
+        Kind::Node(node) => format!("node {}", node.name),
+        Kind::NodeRemoved(name) => format!("removed node {name}"),
+        Kind::Endpoint(endpoint) => {
+            let addresses = endpoint.addresses.iter();
+            let addresses: Vec<Ipv4Addr> =
+                addresses.map(|bytes| <[u8; 4]>::try_from(&bytes[..]).unwrap().into()).collect();
+            format!("endpoint {}/{} {addresses:?}", endpoint.namespace, endpoint.name)
+        }
+        Kind::EndpointRemoved(pod) => format!("removed endpoint {}/{}", pod.namespace, pod.name),
+        Kind::Identity(identity) => {
+            let mut labels: Vec<String> = identity.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            labels.sort();
+            format!("identity {}", labels.join(","))
+        }
+        Kind::IdentityRemoved(_) => "removed identity".to_owned(),
+        Kind::Group(group) => format!("group of {}", group.identities.len()),
+        Kind::GroupRemoved(_) => "removed group".to_owned(),
+        Kind::Rule(rule) => format!("rule {}", rule.names.join(", ")),
+        Kind::RuleRemoved(_) => "removed rule".to_owned(),
+        Kind::Isolation(isolation) => format!("isolation {}", isolation.names.join(", ")),
+        Kind::IsolationRemoved(_) => "removed isolation".to_owned(),
+        Kind::Posture(posture) => {
+            let ingress = if posture.ingress_selectable { " ingress" } else { "" };
+            let egress = if posture.egress_selectable { " egress" } else { "" };
+            format!("posture {}{ingress}{egress}", posture.namespace)
+        }
+        Kind::PostureRemoved(name) => format!("removed posture {name}"),
+    }
+}
