@@ -20,8 +20,8 @@ pub enum Event {
         /// Whether it stands.
         connected: bool,
     },
-    /// The controller said this; when its last object had been decoded.
-    Frame(Box<Frame>, Instant),
+    /// The controller said this.
+    Frame(Box<Frame>, Decoded),
     /// The bridge has these interfaces now.
     Interfaces(Interfaces),
     /// The OpenFlow connection: a new one each time, with nothing known of what the switch has.
@@ -36,6 +36,15 @@ pub enum Event {
     Query(Query, oneshot::Sender<Value>),
     /// It is time to look again at what waits and at what failed.
     Tick,
+}
+
+/// When a frame came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Its first part was here.
+    pub first: Instant,
+    /// Its last object had been decoded.
+    pub last: Instant,
 }
 
 /// The OpenFlow connection came or went.

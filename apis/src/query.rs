@@ -69,9 +69,12 @@ pub struct AgentRealised {
     pub timing: Timing,
 }
 
-/// How long the last change took, in milliseconds.
+/// How long the last frame took that changed something, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
+    /// From the arrival of the frame's first part to its last object being decoded.
+    #[serde(default)]
+    pub decode: f64,
     /// From the last decoded object to the plan being done.
     pub plan: f64,
     /// From the last decoded object to the last bundle being committed.

@@ -159,7 +159,7 @@ impl Agent {
         match event {
             Event::Controller { connected } => self.progress.controller_connected = connected,
             Event::Frame(frame, decoded) => {
-                self.progress.decoded = Some(decoded);
+                self.progress.frame(decoded);
                 self.parts.state.take_frame(*frame, &mut self.changed);
             }
             Event::Interfaces(interfaces) => self.take_interfaces(interfaces),

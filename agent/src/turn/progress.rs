@@ -1,10 +1,11 @@
 //! How far the switch is, and how long it took: what is reported upstream and shown to people.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use apis::query::{AgentRealised, Failure, Timing};
 
 use super::Agent;
+use crate::event::Decoded;
 use crate::report;
 use crate::state::FrameName;
 
@@ -12,39 +13,58 @@ use crate::state::FrameName;
 #[derive(Debug, Default)]
 pub struct Progress {
     pub(super) controller_connected: bool,
-    /// When the last object of the newest frame had been decoded.
-    pub(super) decoded: Option<Instant>,
-    /// Of the change under way.
-    under_way: Timing,
+    /// Of the frame whose changes are under way: when its last object had been decoded.
+    under_way: Option<(Instant, Timing)>,
     /// What was last reported.
     reported: Option<(FrameName, Vec<Failure>)>,
-    /// Of the last change that the switch obeys.
+    /// Of the last frame that changed something and that the switch obeys.
     timing: Timing,
 }
 
 impl Progress {
-    fn since_decoded(&self) -> f64 {
-        self.decoded.map_or(0.0, |decoded| decoded.elapsed().as_secs_f64() * 1000.0)
+    /// A frame is here. What comes while another is under way is part of that: the time counts from the first.
+    pub(super) fn frame(&mut self, decoded: Decoded) {
+        let decode = milliseconds(decoded.last.duration_since(decoded.first));
+        self.under_way.get_or_insert((decoded.last, Timing { decode, ..Timing::default() }));
     }
 
     pub(super) fn planned(&mut self) {
-        self.under_way.plan = self.since_decoded();
+        if let Some((decoded, timing)) = &mut self.under_way {
+            timing.plan = milliseconds(decoded.elapsed());
+        }
     }
 
     pub(super) fn committed(&mut self, changes: usize) {
-        self.under_way.committed = self.since_decoded();
-        self.under_way.changes += changes;
+        if let Some((decoded, timing)) = &mut self.under_way {
+            timing.committed = milliseconds(decoded.elapsed());
+            timing.changes += changes;
+        }
     }
 
     pub(super) fn realised(&mut self) {
-        self.under_way.realised = self.since_decoded();
-        self.timing = std::mem::take(&mut self.under_way);
+        if let Some((decoded, timing)) = &mut self.under_way {
+            timing.realised = milliseconds(decoded.elapsed());
+        }
     }
+
+    /// Nothing is under way any more.
+    fn settled(&mut self) {
+        if let Some((_, timing)) = self.under_way.take()
+            && timing.changes > 0
+        {
+            self.timing = timing;
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 impl Agent {
     /// The switch obeys what is planned: says so, once.
     pub(super) fn report(&mut self) {
+        self.progress.settled();
         let Some(frame) = &self.parts.state.frame else {
             return;
         };

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apis::stream::control_client::ControlClient;
 use apis::stream::{self as wire, from_agent, from_controller};
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 
-use crate::event::Event;
+use crate::event::{Decoded, Event};
 use crate::state::object::Change;
 use crate::state::wire::BadMessage;
 use crate::state::{Body, Changed, Frame, PodKey, Upstream, Version};
@@ -204,6 +204,7 @@ async fn run(
     }
     let mut incoming = client.stream(ReceiverStream::new(receiver)).await.map_err(broken)?.into_inner();
     let mut gathering = Gathering::new(node);
+    let mut first = None;
     loop {
         let message = tokio::select! {
             message = incoming.message() => message.map_err(broken)?.ok_or(StreamError::Closed)?,
@@ -223,11 +224,13 @@ async fn run(
                 events.send(Event::Controller { connected: true }).await.map_err(|_| StreamError::Ending)?;
             }
             Some(from_controller::Message::Frame(part)) => {
+                let begun = *first.get_or_insert_with(Instant::now);
                 if let Some(frame) = gathering.take(part)? {
                     frame.version.follows(&uplink.lock().accepted)?;
                     let number = frame.number;
                     uplink.lock().accepted = frame.version.clone();
-                    let decoded = std::time::Instant::now();
+                    let decoded = Decoded { first: begun, last: Instant::now() };
+                    first = None;
                     events.send(Event::Frame(Box::new(frame), decoded)).await.map_err(|_| StreamError::Ending)?;
                     uplink.send(from_agent::Message::Acknowledge(wire::Acknowledge { frame: number }));
                 }
