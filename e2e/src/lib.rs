@@ -6,6 +6,7 @@
 //! - [`probe`] sends real packets and says Reached, Refused or TimedOut.
 //! - [`oracle`] draws clusters and packets and holds the system against the meaning of policies; [`mutants`] breaks the system to
 //!   see that this is noticed; [`bad_input`] gives it what is wrong,
+//! - [`bench`] prints promises as numbers beside their targets,
 //! - [`stage`] puts a cluster on the lab and asks it, by packets and by the agents' words,
 //! - [`story`] is what users do, as text, told on a stage.
 //!
@@ -13,6 +14,7 @@
 //! happens to packets.
 
 pub mod bad_input;
+pub mod bench;
 pub mod cluster;
 pub mod command;
 pub mod lab;

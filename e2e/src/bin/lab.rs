@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
+use e2e::bench;
 use e2e::command::{checks, demo, kernel, sandbox, story, trial};
 use e2e::mutants;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +36,8 @@ enum Command {
     Mutants(mutants::Arguments),
     /// Manifests, CNI calls and flags that are wrong
     BadInput(checks::BadInputArguments),
+    /// Figures beside their targets
+    Bench(bench::Arguments),
 }
 
 impl Command {
@@ -47,6 +50,7 @@ impl Command {
             Self::Oracle(arguments) => arguments.lab.datapath,
             Self::Mutants(_) => e2e::lab::Datapath::Netdev,
             Self::BadInput(arguments) => arguments.lab.datapath,
+            Self::Bench(arguments) => arguments.datapath(),
         }
     }
 
@@ -60,6 +64,7 @@ impl Command {
             Self::Oracle(arguments) => checks::oracle(arguments).await,
             Self::Mutants(arguments) => checks::mutants(&arguments),
             Self::BadInput(arguments) => checks::bad_input(arguments).await,
+            Self::Bench(arguments) => bench::run(arguments).await,
         }
     }
 }

@@ -7,11 +7,12 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 
-use super::process::{Daemon, ip, run};
+use super::process::{Daemon, ip, run, run_for_output};
 use super::underlay::{OUTSIDE, OUTSIDE_V6, PREFIX_V4, PREFIX_V6, Underlay};
 use super::{Datapath, LabName, Namespace, Pace, Switch};
 
@@ -33,6 +34,7 @@ pub struct Node {
     agent_folder: PathBuf,
     switch: Switch,
     namespace: Arc<Namespace>,
+    datapath: Datapath,
 }
 
 impl Node {
@@ -65,7 +67,7 @@ impl Node {
         ip(&namespace, &addressing(&plan, device)).with_context(|| format!("cannot address node {}", plan.name))?;
         let agent_folder = folder.join("agent");
         std::fs::create_dir_all(&agent_folder).with_context(|| format!("cannot create {}", agent_folder.display()))?;
-        Ok(Self { plan, agent: None, agent_folder, switch, namespace: Arc::new(namespace) })
+        Ok(Self { plan, agent: None, agent_folder, switch, namespace: Arc::new(namespace), datapath })
     }
 
     /// Starts (or starts again) the agent with what every node's agent needs to know and `more` flags.
@@ -94,6 +96,33 @@ impl Node {
         let name = format!("the agent of {}", self.plan.name);
         self.agent = Some(Daemon::start(&self.namespace, name, &command, &log)?);
         Ok(())
+    }
+
+    /// Ends the agent as a failing machine would.
+    pub fn stop_agent(&mut self) {
+        self.agent = None;
+    }
+
+    /// Takes from the agent, which is not running, whatever it has kept: it starts as on a node that joins.
+    pub fn forget_agent_state(&self) -> Result<()> {
+        let folder = &self.agent_folder;
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+        std::fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))
+    }
+
+    /// Kills ovs-vswitchd and starts it again: an empty switch with the ports it had. On the userspace datapath the bridge that
+    /// has the node's address ends with the process, so the address is given anew.
+    pub fn restart_switch(&mut self) -> Result<()> {
+        self.switch.restart(&self.namespace)?;
+        if self.datapath == Datapath::System {
+            return Ok(());
+        }
+        let namespace = &self.namespace;
+        Pace::of(self.datapath).until("the switch to have its bridges", Duration::from_secs(10), || {
+            let shown = run_for_output(namespace, &["ip", "link", "show", "dev", "br-phy"], &[], "")?;
+            Ok(shown.status.success().then_some(()))
+        })?;
+        ip(namespace, &addressing(&self.plan, "br-phy")).context("cannot address the node again")
     }
 
     /// What it was to be.

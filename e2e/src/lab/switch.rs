@@ -17,6 +17,7 @@ pub struct Switch {
     /// Ended in this order: the switch before its database.
     vswitchd: Daemon,
     database: Daemon,
+    datapath: Datapath,
 }
 
 impl Switch {
@@ -25,11 +26,6 @@ impl Switch {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let at = |name: &str| folder.join(name).display().to_string();
         create_database(&folder.join("conf.db"))?;
-        let environment = [
-            ("OVS_RUNDIR", folder.display().to_string()),
-            ("OVS_LOGDIR", folder.display().to_string()),
-            ("OVS_DBDIR", folder.display().to_string()),
-        ];
         let database = Daemon::start_with(
             namespace,
             format!("ovsdb-server of {}", namespace.name()),
@@ -43,31 +39,12 @@ impl Switch {
                 "-vfile:info".to_owned(),
                 format!("--log-file={}", at("ovsdb-server.log")),
             ],
-            &environment,
+            &environment(folder),
             &folder.join("ovsdb-server.log"),
         )?;
-        let mut command = vec![
-            "ovs-vswitchd".to_owned(),
-            format!("unix:{}", at("db.sock")),
-            format!("--unixctl={}", at("ovs-vswitchd.ctl")),
-            "-vconsole:off".to_owned(),
-            "-vsyslog:off".to_owned(),
-            "-vfile:info".to_owned(),
-            format!("--log-file={}", at("ovs-vswitchd.log")),
-        ];
-        if datapath == Datapath::Netdev {
-            // It would look for a kernel module that need not be there.
-            command.push("--disable-system".to_owned());
-        }
         // vswitchd waits for its database by itself.
-        let vswitchd = Daemon::start_with(
-            namespace,
-            format!("ovs-vswitchd of {}", namespace.name()),
-            &command,
-            &environment,
-            &folder.join("ovs-vswitchd.log"),
-        )?;
-        let mut switch = Self { folder: folder.to_owned(), vswitchd, database };
+        let vswitchd = start_vswitchd(namespace, folder, datapath)?;
+        let mut switch = Self { folder: folder.to_owned(), vswitchd, database, datapath };
         let socket = switch.database_socket();
         pace.until("ovsdb-server to listen", Duration::from_secs(10), || {
             switch.database.check()?;
@@ -75,6 +52,13 @@ impl Switch {
         })?;
         switch.configure(namespace, &["init"]).context("ovs-vswitchd did not take its first configuration")?;
         Ok(switch)
+    }
+
+    /// Kills ovs-vswitchd and starts it again: its flows are gone, its database stays.
+    pub fn restart(&mut self, namespace: &Namespace) -> Result<()> {
+        self.vswitchd.kill();
+        self.vswitchd = start_vswitchd(namespace, &self.folder, self.datapath)?;
+        Ok(())
     }
 
     /// Runs ovs-vsctl(8) and waits until the switch has done what it says.
@@ -105,6 +89,29 @@ impl Switch {
     pub fn daemons(&mut self) -> [&mut Daemon; 2] {
         [&mut self.vswitchd, &mut self.database]
     }
+}
+
+fn start_vswitchd(namespace: &Namespace, folder: &Path, datapath: Datapath) -> Result<Daemon> {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let mut command = vec![
+        "ovs-vswitchd".to_owned(),
+        format!("unix:{}", at("db.sock")),
+        format!("--unixctl={}", at("ovs-vswitchd.ctl")),
+        "-vconsole:off".to_owned(),
+        "-vsyslog:off".to_owned(),
+        "-vfile:info".to_owned(),
+        format!("--log-file={}", at("ovs-vswitchd.log")),
+    ];
+    if datapath == Datapath::Netdev {
+        // It would look for a kernel module that need not be there.
+        command.push("--disable-system".to_owned());
+    }
+    let name = format!("ovs-vswitchd of {}", namespace.name());
+    Daemon::start_with(namespace, name, &command, &environment(folder), &folder.join("ovs-vswitchd.log"))
+}
+
+fn environment(folder: &Path) -> [(&'static str, String); 3] {
+    ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"].map(|variable| (variable, folder.display().to_string()))
 }
 
 /// An empty database. Made once a lab would be enough, but it takes 5 ms.

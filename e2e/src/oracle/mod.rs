@@ -11,7 +11,7 @@ mod compare;
 mod draw;
 mod objects;
 mod question;
-mod random;
+pub(crate) mod random;
 mod sent;
 mod shrink;
 mod system;

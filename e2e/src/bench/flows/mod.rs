@@ -1,0 +1,239 @@
+//! `lab bench flows`: a real controller feeds a real agent whose switch is empty.
+//!
+//! ```text
+//!  a directory of 30,000 pods ─► controller ─gRPC─► agent ─OpenFlow─► ovs-vswitchd (empty)
+//!      [load]                             [decoding]   └───[realised]───┘  counted, and traced
+//! ```
+//!
+//! Each round starts from nothing: controller, switch and agent are started anew, and the agent has no ledger. The time is the
+//! agent's own, from the last decoded object of its first frame to the switch obeying; how long it took from the start of the
+//! process, as seen from outside, stands beside it.
+
+mod cluster;
+mod count;
+mod question;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use apis::query::{AgentInfo, AgentRealised, INFO_PATH, REALISED_PATH};
+
+use self::count::Count;
+use super::figure::{Figures, Target, largest, median, milliseconds};
+use super::process;
+use crate::command::{LabArguments, say};
+use crate::lab::{Lab, get};
+use crate::oracle::random::Random;
+
+/// What the benchmark claims to measure.
+const FLOWS: usize = 100_000;
+/// Packets that are traced at the end of each round.
+const QUESTIONS: usize = 40;
+const LIMIT: Duration = Duration::from_secs(60);
+/// Between two questions whether the switch obeys.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What `lab bench flows` takes.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArguments,
+    /// Which packets are traced
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How often the switch is filled; figures are medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+}
+
+/// One round's figures.
+struct Round {
+    controller_load: Duration,
+    since_start: Duration,
+    realised: AgentRealised,
+    info: AgentInfo,
+    counted: Count,
+    agent_peak: f64,
+    controller_peak: f64,
+}
+
+/// Runs it; true when the switch has what the agent says and every traced verdict is right.
+///
+/// # Errors
+/// When the lab fails.
+pub async fn run(arguments: Arguments) -> Result<bool> {
+    let load = process::load()?;
+    let files = cluster::files();
+    say(&format!("{} tenant pods, {} services, {} files", cluster::tenants().count(), cluster::SERVICES, files.len()));
+    let meaning = crate::cluster::read_texts(files.clone());
+    ensure!(meaning.invalid.is_empty(), "the benchmark's own manifests are refused: {:?}", meaning.invalid);
+    let meaning: policy::Cluster = meaning.files.into_iter().flat_map(|file| file.objects).collect();
+    let mut lab = Lab::up(arguments.lab.options(), vec![cluster::node_plan()], &files).await?;
+    lab.attach(cluster::pod_plans()).await?;
+    lab.settle().await?;
+    let mut random = Random::new(arguments.seed);
+    let (mut figures, mut rounds, mut denied) = (Figures::default(), Vec::new(), 0);
+    for number in 1..=arguments.rounds {
+        let round = fill(&mut lab).await.with_context(|| format!("in round {number}"))?;
+        say(&format!("round {number}: {}", round.in_words()));
+        check(&round, &mut figures);
+        let (dropped, wrong) = question::ask(&lab, &meaning, &mut random, QUESTIONS).await?;
+        wrong.into_iter().for_each(|what| figures.wrong(what));
+        denied += dropped;
+        rounds.push(round);
+    }
+    let asked = QUESTIONS * rounds.len();
+    if denied < asked / 5 || denied > asked * 4 / 5 {
+        figures.wrong(format!("{denied} of {asked} traced packets are denied: they show little"));
+    }
+    report(&rounds, &mut figures);
+    figures.add("traced", "traced packets", asked as f64, "");
+    figures.add("traced_denied", "of them denied", denied as f64, "");
+    figures.add("machine_load", "load average before", load, "");
+    for left in lab.down() {
+        figures.wrong(format!("left behind: {left}"));
+    }
+    Ok(figures.print("flows", arguments.seed, arguments.lab.datapath))
+}
+
+/// Everything anew, until the switch obeys.
+async fn fill(lab: &mut Lab) -> Result<Round> {
+    let node = &mut lab.nodes_mut()[0];
+    node.stop_agent();
+    node.forget_agent_state()?;
+    node.restart_switch()?;
+    let start = Instant::now();
+    lab.start_controller()?;
+    let controller = lab.controller_socket();
+    until(lab, "the controller to know the directory", async || {
+        let info = get(&controller, INFO_PATH, LIMIT).await.ok()?.json().ok()?;
+        (info["in_sync"] == true).then_some(())
+    })
+    .await?;
+    let controller_load = start.elapsed();
+    let agent = lab.nodes()[0].agent_socket();
+    let start = Instant::now();
+    lab.start_agent(0)?;
+    let realised = until(lab, "the switch to obey", async || {
+        let realised: AgentRealised =
+            serde_json::from_value(get(&agent, REALISED_PATH, LIMIT).await.ok()?.json().ok()?).ok()?;
+        realised.frame.map(|_| realised)
+    })
+    .await?;
+    let since_start = start.elapsed();
+    // What came after the first frame, if anything did, is in before the flows are counted.
+    lab.settle().await?;
+    let info: AgentInfo = serde_json::from_value(get(&agent, INFO_PATH, LIMIT).await?.json()?)?;
+    let node = &mut lab.nodes_mut()[0];
+    let agent_peak = process::peak_memory(node.agent().context("the agent is running")?.id())?;
+    let (switch, namespace) = node.switch();
+    let counted = count::count(namespace, switch.run_folder())?;
+    let controller_peak = process::peak_memory(lab.daemons()[0].id())?;
+    Ok(Round { controller_load, since_start, realised, info, counted, agent_peak, controller_peak })
+}
+
+/// Asks until there is an answer; fails when a daemon has ended.
+async fn until<T>(lab: &mut Lab, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return Ok(answer);
+        }
+        for daemon in lab.daemons() {
+            daemon.check()?;
+        }
+        ensure!(start.elapsed() < LIMIT, "waited {} s for {what}", LIMIT.as_secs());
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Whether the round measured what the benchmark says.
+fn check(round: &Round, figures: &mut Figures) {
+    let said = Count { flows: round.info.flows, conjunctive: round.info.conjunctive_flows };
+    let counted = round.counted;
+    if said != counted {
+        figures.wrong(format!("the agent says {said:?}, but in the switch are {counted:?}"));
+    }
+    if counted.flows < FLOWS || counted.conjunctive * 3 < counted.flows {
+        figures.wrong(format!("{counted:?}: this is not {FLOWS} flows, a third of them conjunctive"));
+    }
+    for failure in &round.realised.failures {
+        figures.wrong(format!("not realised: {}: {}", failure.object, failure.reason));
+    }
+}
+
+fn report(rounds: &[Round], figures: &mut Figures) {
+    let of = |value: fn(&Round) -> f64| rounds.iter().map(value).collect::<Vec<f64>>();
+    let realised = median(&of(|round| round.realised.timing.realised));
+    let flows = median(&of(|round| round.counted.flows as f64));
+    figures.promise("flows", "flows counted in the switch", flows, "", Target::AtLeast(FLOWS as f64));
+    figures.add("conjunctive_flows", "of them conjunctive", median(&of(|round| round.counted.conjunctive as f64)), "");
+    figures.promise("realised_ms", "last decoded object to realised", realised, "ms", Target::AtMost(1500.0));
+    figures.add(
+        "realised_ms_worst",
+        "the same, slowest round",
+        largest(&of(|round| round.realised.timing.realised)),
+        "ms",
+    );
+    figures.add("flows_per_second", "flows per second", flows / realised * 1000.0, "/s");
+    figures.add("plan_ms", "last decoded object to planned", median(&of(|round| round.realised.timing.plan)), "ms");
+    figures.add(
+        "committed_ms",
+        "last decoded object to committed",
+        median(&of(|round| round.realised.timing.committed)),
+        "ms",
+    );
+    figures.add(
+        "decoding_ms",
+        "first part of the frame to its last object",
+        median(&of(|round| round.realised.timing.decode)),
+        "ms",
+    );
+    figures.add(
+        "agent_start_to_realised_ms",
+        "agent's start to realised",
+        median(&of(|round| milliseconds(round.since_start))),
+        "ms",
+    );
+    figures.add(
+        "controller_load_ms",
+        "controller's start to in sync",
+        median(&of(|round| milliseconds(round.controller_load))),
+        "ms",
+    );
+    figures.promise(
+        "agent_peak_mb",
+        "agent's peak memory (VmHWM)",
+        largest(&of(|round| round.agent_peak)),
+        "MB",
+        Target::AtMost(48.0),
+    );
+    figures.add(
+        "controller_peak_mb",
+        "controller's peak memory (VmHWM)",
+        largest(&of(|round| round.controller_peak)),
+        "MB",
+    );
+    figures.add("rounds", "rounds", rounds.len() as f64, "");
+}
+
+impl Round {
+    fn in_words(&self) -> String {
+        let timing = self.realised.timing;
+        format!(
+            "{} flows, {} conjunctive, planned {:.0} ms, committed {:.0} ms, realised {:.0} ms (decoding {:.0} ms before, {:.0} ms since the \
+             agent's start), agent {:.1} MB, controller {:.1} MB, loaded in {:.0} ms",
+            self.counted.flows,
+            self.counted.conjunctive,
+            timing.plan,
+            timing.committed,
+            timing.realised,
+            timing.decode,
+            milliseconds(self.since_start),
+            self.agent_peak,
+            self.controller_peak,
+            milliseconds(self.controller_load),
+        )
+    }
+}

@@ -1,0 +1,52 @@
+//! Promises as numbers: each figure is printed beside its target, from real daemons in the lab.
+//!
+//! - [`flows`]: how fast an empty switch is filled with a hundred thousand flows, and what agent and controller need for it,
+//! - [`file_to_packet`]: how long after a policy file has changed a packet on another node obeys it.
+//!
+//! A benchmark is never a timed test: whatever the figures are, it succeeds. It fails when it measured the wrong thing: the
+//! switch has other flows than the agent says, or a packet had the wrong verdict.
+
+mod figure;
+pub mod file_to_packet;
+pub mod flows;
+mod process;
+
+use anyhow::Result;
+
+use crate::lab::Datapath;
+
+/// What `lab bench` takes.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+#[derive(clap::Subcommand)]
+enum Benchmark {
+    /// A hundred thousand flows into an empty switch
+    Flows(flows::Arguments),
+    /// From a changed policy file to the first packet that obeys it on another node
+    FileToPacket(file_to_packet::Arguments),
+}
+
+impl Arguments {
+    /// The datapath it measures.
+    pub fn datapath(&self) -> Datapath {
+        match &self.benchmark {
+            Benchmark::Flows(arguments) => arguments.lab.datapath,
+            Benchmark::FileToPacket(arguments) => arguments.lab.datapath,
+        }
+    }
+}
+
+/// Runs a benchmark and prints its figures; true when it measured what it says, whatever the figures are.
+///
+/// # Errors
+/// When the lab fails.
+pub async fn run(arguments: Arguments) -> Result<bool> {
+    match arguments.benchmark {
+        Benchmark::Flows(arguments) => flows::run(arguments).await,
+        Benchmark::FileToPacket(arguments) => file_to_packet::run(arguments).await,
+    }
+}
