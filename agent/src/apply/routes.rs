@@ -191,17 +191,27 @@ impl Pass<'_> {
         question.header.address_family = self.family();
         let dump = self.handle.route().get(question).execute().try_collect::<Vec<RouteMessage>>().await;
         let mut routes = step(dump, || format!("list {} routes", self.family_name()))?;
-        routes.retain(|route| u8::from(route.header.protocol) == PROTOCOL);
+        // A kernel without IPv6 answers the question for its routes with those of all families.
+        routes.retain(|route| {
+            u8::from(route.header.protocol) == PROTOCOL && route.header.address_family == self.family()
+        });
         Ok(routes)
     }
 
     async fn rule(&mut self, wanted: bool) -> Result<(), RoutesError> {
         let version = if self.ipv4 { IpVersion::V4 } else { IpVersion::V6 };
         let dump = self.handle.rule().get(version).execute().try_collect::<Vec<RuleMessage>>().await;
-        let rules = step(dump, || format!("list {} rules", self.family_name()))?;
+        let rules = match dump {
+            // A kernel without IPv6 has none of its rules.
+            Err(rtnetlink::Error::NetlinkError(error)) if !wanted && error.raw_code() == -nix::libc::EAFNOSUPPORT => {
+                return Ok(());
+            }
+            dump => step(dump, || format!("list {} rules", self.family_name()))?,
+        };
         let ours = rule_message(self.family());
         let mut found = false;
-        for rule in rules.into_iter().filter(is_own_rule) {
+        let own = |rule: &RuleMessage| is_own_rule(rule) && rule.header.family == ours.header.family;
+        for rule in rules.into_iter().filter(own) {
             if wanted && !found && is_same_rule(&rule, &ours) {
                 found = true;
                 continue;
