@@ -268,6 +268,20 @@ async fn a_switch_that_restarts_is_a_new_connection() {
 }
 
 #[tokio::test]
+async fn the_connection_ends_with_the_session() {
+    let (_switch, connection, _events, session) = switch().await;
+    connection.barrier().await.unwrap();
+    let other = session.clone();
+    drop(session);
+    connection.barrier().await.unwrap();
+    drop(other);
+    let ended = async {
+        while connection.barrier().await.is_ok() {}
+    };
+    tokio::time::timeout(SOON, ended).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_bridge_without_openflow_1_5_is_refused_with_the_reason() {
     let switch = Switch::start().await;
     let client = switch.database.client().await;
