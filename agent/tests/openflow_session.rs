@@ -275,9 +275,7 @@ async fn the_connection_ends_with_the_session() {
     drop(session);
     connection.barrier().await.unwrap();
     drop(other);
-    let ended = async {
-        while connection.barrier().await.is_ok() {}
-    };
+    let ended = async { while connection.barrier().await.is_ok() {} };
     tokio::time::timeout(SOON, ended).await.unwrap();
 }
 
