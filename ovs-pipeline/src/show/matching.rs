@@ -1,6 +1,6 @@
 //! What a flow matches, in words.
 
-use openflow::{Field, Format, Match, Term, Value};
+use openflow::{Field, Format, Match, Term, VLAN_PRESENT, Value};
 
 use super::naming::Naming;
 use crate::flow::{ARP, IPV4, IPV6};
@@ -102,6 +102,9 @@ fn field_word(term: &Term) -> String {
         Format::CtStates => return format!("ct_state={}", flags(&CT_STATE, number, mask(term))),
         Format::TcpFlags => return format!("tcp_flags={}", flags(&TCP_FLAGS, number, mask(term))),
         _ => {}
+    }
+    if term.field == Field::VlanVid && mask(term) == u128::from(VLAN_PRESENT) {
+        return format!("vlan={}", if number == 0 { "none" } else { "any" });
     }
     let value = value(term.field, term.value);
     let Some(mask) = term.mask.map(Value::number) else { return format!("{}={value}", term.field) };
