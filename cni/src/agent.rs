@@ -66,17 +66,16 @@ impl<'path> Agent<'path> {
 
     fn ask<A: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<A, Failure> {
         let socket = self.socket.display();
-        let failure = |undecided, code, message, details| Failure {
-            error: CniError::new(code, message, details),
-            undecided,
-        };
+        let failure =
+            |undecided, code, message, details| Failure { error: CniError::new(code, message, details), undecided };
         let body = serde_json::to_vec(request).map_err(|error| {
             let message = format!("the request {path} cannot be written");
             failure(false, ErrorCode::AGENT_FAILED, message, error.to_string())
         })?;
         let stream = connect(self.socket).map_err(|error| {
             let message = format!("Ferrant's agent cannot be reached at {socket}");
-            let details = format!("{error}; it is starting or down (see its log), or \"agentSocket\" names another place");
+            let details =
+                format!("{error}; it is starting or down (see its log), or \"agentSocket\" names another place");
             failure(false, ErrorCode::TRY_AGAIN_LATER, message, details)
         })?;
         let (status, answer) = exchange(stream, path, &body).map_err(|error| {
