@@ -43,7 +43,9 @@ pub use action::{
 pub use bundle::{BundleAdd, BundleControl, BundleFlags, BundleStep};
 pub use error::{DecodeError, EncodeError};
 pub use field::{Access, Class, Field, FieldInfo, Format, Masking, Number, Prerequisite, Subfield};
-pub use flow::{Flow, FlowCommand, FlowFlags, FlowMod, FlowRemoved, FlowRemovedReason, FlowStats, Seconds};
+pub use flow::{
+    EncodedFlow, Flow, FlowCommand, FlowFlags, FlowMod, FlowRemoved, FlowRemovedReason, FlowStats, Seconds,
+};
 pub use group::{Bucket, BucketPlace, Group, GroupKind, GroupMod, SelectionMethod};
 pub use instruction::Instructions;
 pub use matches::{Match, Term, VLAN_PRESENT};

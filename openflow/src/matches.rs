@@ -6,7 +6,10 @@
 //!
 //! What several calls say about one field is joined (`reg0` bits 0..4 and bits 5..8, `+trk` and `-new`); a contradiction is an error.
 
+mod canonical;
 mod prerequisites;
+
+use canonical::{fitted, is_canonical, wide_port, width};
 
 use std::net::IpAddr;
 
@@ -171,6 +174,9 @@ impl Match {
         if mask == 0 {
             return Ok(());
         }
+        if self.oxm.capacity() == 0 {
+            self.oxm.reserve(48); // most matches fit, so one allocation is enough
+        }
         let (start, end) = self.place(field);
         let mut value = value;
         let mut mask = mask;
@@ -308,10 +314,15 @@ impl Match {
     /// What [`Match::validate`] finds.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.validate()?;
+        Self::put_structure(&self.oxm, out)
+    }
+
+    /// Appends the structure around canonical OXM bytes.
+    pub(crate) fn put_structure(oxm: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
         out.put_u16(1); // OFPMT_OXM
         out.put_u16(0);
-        out.put_bytes(&self.oxm);
+        out.put_bytes(oxm);
         out.set_length(start, start + 2, "match")?;
         out.pad_since(start);
         Ok(())
@@ -338,14 +349,21 @@ impl Match {
     pub fn from_oxm(mut oxm: &[u8]) -> Result<Self, DecodeError> {
         let mut matches = Self { oxm: Vec::with_capacity(oxm.len()), broken: None };
         let mut unknown = Vec::new();
+        let mut last = None;
         while !oxm.is_empty() {
             let tlv = Tlv::read(oxm)?;
             oxm = &oxm[tlv.bytes.len()..];
             match tlv.parts()? {
+                // what the switch sends is in our form already
+                Some((field, value, mask)) if last < Some(field.order()) && is_canonical(field, value, mask) => {
+                    matches.oxm.put_bytes(tlv.bytes);
+                    last = Some(field.order());
+                }
                 Some((field, value, mask)) => {
                     // the switch may state bits that its own mask hides
                     let value = mask.map_or(value, |mask| Value::new(value.number() & mask.number(), value.length()));
                     matches.insert(field, value, mask)?;
+                    last = Some(u16::MAX);
                 }
                 None => unknown.push(tlv.bytes),
             }
@@ -366,31 +384,4 @@ impl std::fmt::Debug for Match {
         }
         f.write_str(")")
     }
-}
-
-/// How many bits count in a value of the field.
-fn width(field: Field, value: Value) -> u16 {
-    if field.is_variable() { u16::from(value.length()) * 8 } else { field.bits() }
-}
-
-/// Value and mask at the field's width.
-fn fitted(field: Field, value: Value, mask: Option<Value>) -> Result<(Value, u128), EncodeError> {
-    let bits = width(field, value);
-    let length = if field.is_variable() { value.length() } else { field.bytes() };
-    let number = value.number();
-    let value = value.fit(bits, length).ok_or(EncodeError::TooWide { field, bits, value: number })?;
-    let full = ones(bits);
-    let mask = mask.map_or(full, |mask| mask.number() & full);
-    if mask != full && mask != 0 && !field.is_maskable() {
-        return Err(EncodeError::NotMaskable(field));
-    }
-    if number & !mask != 0 {
-        return Err(EncodeError::OutsideMask { field, value: number, mask });
-    }
-    Ok((value, mask))
-}
-
-/// A 16-bit port number as a 32-bit one: reserved ports are at the end of either range.
-pub(crate) const fn wide_port(port: u128) -> u128 {
-    if port >= 0xff00 { port | 0xffff_0000 } else { port }
 }

@@ -61,11 +61,13 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// A text in a fixed-size array that ends at its first zero byte.
+    /// A text in a fixed-size array that ends at its first zero byte. What is not text becomes question marks.
     pub(crate) fn text(&mut self, size: usize) -> Result<String, DecodeError> {
         let bytes = self.take(size)?;
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(size);
-        Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
+        let readable =
+            |bytes: &[u8]| bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect();
+        Ok(std::str::from_utf8(&bytes[..end]).map_or_else(|_| readable(&bytes[..end]), str::to_owned))
     }
 
     /// A part whose own length, `length` bytes including the `header` bytes already read, was just read.
@@ -91,7 +93,7 @@ pub(crate) trait Put {
     fn put_u64(&mut self, value: u64);
     fn put_bytes(&mut self, bytes: &[u8]);
     fn put_zeros(&mut self, count: usize);
-    /// A text in a fixed-size array, cut to leave room for a final zero.
+    /// A text in a fixed-size array, cut to its size and filled up with zeros.
     fn put_text(&mut self, text: &str, size: usize);
     /// Pads what was written since `start` to a multiple of eight.
     fn pad_since(&mut self, start: usize);
@@ -131,7 +133,7 @@ impl Put for Vec<u8> {
     }
 
     fn put_text(&mut self, text: &str, size: usize) {
-        let bytes = &text.as_bytes()[..text.len().min(size.saturating_sub(1))];
+        let bytes = &text.as_bytes()[..text.floor_char_boundary(size)];
         self.put_bytes(bytes);
         self.put_zeros(size - bytes.len());
     }

@@ -313,7 +313,7 @@ pub fn instructions() -> impl Strategy<Value = Instructions> {
     )
 }
 
-fn flow() -> impl Strategy<Value = Flow> {
+pub fn flow() -> impl Strategy<Value = Flow> {
     (0u8..255, any::<[u16; 4]>(), any::<u64>(), 0u16..32, matches(), instructions()).prop_map(
         |(table, [priority, idle_timeout, hard_timeout, importance], cookie, flags, matches, instructions)| Flow {
             table,

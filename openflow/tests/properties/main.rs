@@ -151,3 +151,29 @@ fn unknown_actions_stay_raw() {
     assert_eq!(again, bytes);
     assert!(format!("{back:?}").contains("Raw"));
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A flow kept as bytes is sent as the flow itself.
+    #[test]
+    fn encoded_flows_are_sent_as_flows(flow in generate::flow()) {
+        let mut instructions = Vec::new();
+        flow.instructions.encode(&mut instructions).expect("generated instructions can be encoded");
+        let encoded = openflow::EncodedFlow {
+            cookie: flow.cookie,
+            idle_timeout: flow.idle_timeout,
+            hard_timeout: flow.hard_timeout,
+            importance: flow.importance,
+            flags: flow.flags,
+            ..openflow::EncodedFlow::new(flow.table, flow.priority, flow.matches.oxm(), &instructions)
+        };
+        for command in [FlowCommand::Add, FlowCommand::ModifyStrict, FlowCommand::DeleteStrict] {
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            flow.encode(command, 5, &mut ours).expect("generated flows can be encoded");
+            encoded.encode(command, 5, &mut theirs).expect("generated flows can be encoded");
+            prop_assert_eq!(ours, theirs);
+        }
+        prop_assert_eq!(encoded.decode().expect("its own bytes"), flow);
+    }
+}
