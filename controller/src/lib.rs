@@ -12,6 +12,8 @@
 //! output that is not sorted, and any state of a session that grows with changes instead of objects.
 
 pub mod config;
+#[cfg(test)]
+mod drawn;
 pub mod event;
 pub mod object;
 pub mod plan;

@@ -140,10 +140,10 @@ impl Controller {
         match event {
             AgentEvent::Connected(_) => {}
             AgentEvent::Pod(report) => {
-                if let Some(refused) = self.state.refusal(&node, &report).filter(|_| !report.addresses.is_empty()) {
-                    warn!(%node, pod = %report.pod, %refused, "an agent's report of a pod does not count");
+                let pod = report.pod.clone();
+                if let Some(refused) = self.state.pod_reported(&node, report, changed) {
+                    warn!(%node, %pod, %refused, "an agent's report of a pod does not count");
                 }
-                self.state.pod_reported(&node, report, changed);
             }
             AgentEvent::Acknowledged(frame) => self.publish.acknowledged(session, frame),
             AgentEvent::Realised(realised) => self.publish.realised(session, realised),

@@ -150,3 +150,6 @@ impl Plan {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,7 @@ impl Part {
             + self.version.as_ref().map_or(0, |version| bytes(VERSION, version))
     }
 
-    fn write(&self, buffer: &mut impl BufMut) {
+    pub(super) fn write(&self, buffer: &mut impl BufMut) {
         let bytes = |field: u32, bytes: &Bytes, buffer: &mut dyn BufMut| {
             let mut buffer = buffer;
             encode_key(field, WireType::LengthDelimited, &mut buffer);

@@ -165,3 +165,6 @@ fn encoded_version(state: &State) -> Bytes {
     };
     Bytes::from(version.encode_to_vec())
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,13 @@ impl State {
                 }
             }
             Object::Pod(pod) => {
-                if self.pods.get(&pod.key) != Some(&pod) {
+                let held = self.pods.get(&pod.key);
+                if held != Some(&pod) {
+                    if let Some(node) =
+                        held.and_then(|held| held.node.as_ref()).filter(|node| Some(*node) != pod.node.as_ref())
+                    {
+                        self.reports.forget_detached(node, &pod.key);
+                    }
                     changed.pods.insert(pod.key.clone());
                     self.pods.insert(pod.key.clone(), pod);
                 }
@@ -132,7 +138,10 @@ impl State {
                 }
             }
             ObjectKey::Pod(key) => {
-                if self.pods.remove(&key).is_some() {
+                if let Some(pod) = self.pods.remove(&key) {
+                    if let Some(node) = &pod.node {
+                        self.reports.forget_detached(node, &key);
+                    }
                     changed.pods.insert(key);
                 }
             }
@@ -163,9 +172,19 @@ impl State {
         self.reports.agent_gone(node, self.nodes.contains_key(node));
     }
 
-    /// An agent has reported one pod of its node.
-    pub fn pod_reported(&mut self, node: &NodeName, report: PodReport, changed: &mut Changed) {
-        changed.pods.extend(self.reports.report(node, report));
+    /// An agent has reported one pod of its node; the reason where its word does not count, or not yet.
+    pub fn pod_reported(&mut self, node: &NodeName, report: PodReport, changed: &mut Changed) -> Option<Refused> {
+        let detached = report.addresses.is_empty();
+        let refused = if detached { None } else { self.refusal(node, &report) };
+        let pod = report.pod.clone();
+        match self.reports.report(node, report) {
+            Ok(touched) => changed.pods.extend(touched),
+            Err(refused) => return Some(refused),
+        }
+        if detached && !self.pods.contains_key(&pod) {
+            self.reports.forget_detached(node, &pod);
+        }
+        refused
     }
 
     /// A pod as an endpoint; None where it is unknown, not scheduled, on the host's network, or has ended.

@@ -22,7 +22,7 @@ pub struct PodReport {
     pub sequence: u64,
     /// The pod.
     pub pod: PodKey,
-    /// Its addresses, IPv4 before IPv6; none: it is detached.
+    /// Its addresses, IPv4 before IPv6; none: it is detached, and has none, whatever its status says.
     pub addresses: Box<[IpAddr]>,
 }
 
@@ -43,6 +43,9 @@ pub enum Refused {
         /// The node's pod CIDRs.
         pod_cidrs: String,
     },
+    /// A bound on what an agent can make the controller hold.
+    #[error("the node has reported {MAX_REPORTS_OF_A_NODE} pods already; restart its agent, it must have lost count")]
+    TooMany,
     /// No such node.
     #[error("the source has no such Node; add it, with its podCIDRs")]
     UnknownNode,
@@ -73,14 +76,23 @@ impl Reports {
         }
         facts.connected = true;
         for report in reports {
-            touched.extend(facts.take(report));
+            touched.extend(facts.take(report).ok().flatten());
         }
         touched
     }
 
-    /// Takes one report; the pod whose report changed, if one did.
-    pub fn report(&mut self, node: &NodeName, report: PodReport) -> Option<PodKey> {
+    /// Takes one report; the pod whose addresses may be others now, if one's may.
+    pub fn report(&mut self, node: &NodeName, report: PodReport) -> Result<Option<PodKey>, Refused> {
         self.nodes.entry(node.clone()).or_default().take(report)
+    }
+
+    /// Drops a node's word on a pod if it is that the pod is detached: with the pod gone there is nothing to say.
+    pub fn forget_detached(&mut self, node: &NodeName, pod: &PodKey) {
+        if let Some(facts) = self.nodes.get_mut(node)
+            && facts.pods.get(pod).is_some_and(|report| report.addresses.is_empty())
+        {
+            facts.pods.remove(pod);
+        }
     }
 
     /// The stream has ended; with the node gone too, nobody can vouch for its reports.
@@ -98,7 +110,7 @@ impl Reports {
         }
     }
 
-    /// What a node says of a pod; None too where it says that the pod is detached.
+    /// What a node says of a pod.
     pub fn of(&self, node: &NodeName, pod: &PodKey) -> Option<&PodReport> {
         self.nodes.get(node)?.pods.get(pod)
     }
@@ -123,19 +135,18 @@ impl Reports {
 }
 
 impl NodeFacts {
-    fn take(&mut self, report: PodReport) -> Option<PodKey> {
+    fn take(&mut self, report: PodReport) -> Result<Option<PodKey>, Refused> {
         let held = self.pods.get(&report.pod);
         if held.is_some_and(|held| held.sequence > report.sequence) {
-            return None;
+            return Ok(None); // older than what is known
         }
         if held.is_none() && self.pods.len() >= MAX_REPORTS_OF_A_NODE {
-            return None;
+            return Err(Refused::TooMany);
         }
         self.sequence = self.sequence.max(report.sequence);
         let pod = report.pod.clone();
-        let old =
-            if report.addresses.is_empty() { self.pods.remove(&pod) } else { self.pods.insert(pod.clone(), report) };
-        let now = self.pods.get(&pod);
-        (old.as_ref().map(|old| &old.addresses) != now.map(|now| &now.addresses)).then_some(pod)
+        let changed = held.is_none_or(|held| held.addresses != report.addresses);
+        self.pods.insert(pod.clone(), report);
+        Ok(changed.then_some(pod))
     }
 }

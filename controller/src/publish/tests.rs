@@ -1,0 +1,131 @@
+//! Agents, some slow, that are told by frames alone know what they need: at every frame's end, of one moment.
+
+use std::collections::BTreeMap;
+
+use apis::stream::{FromController, change::Change as Kind, from_controller};
+use proptest::prelude::*;
+use prost::Message;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::drawn::{Happening, NODES, happenings};
+use crate::object::Text;
+use crate::state::Changed;
+use crate::watch::SourceEvent;
+
+/// Objects, by what kind they are and how they are named.
+type Objects = BTreeMap<(u8, Vec<u8>), Kind>;
+
+struct Agent {
+    id: SessionId,
+    node: NodeName,
+    frames: mpsc::UnboundedReceiver<Outgoing>,
+    last: u64,
+    told: Objects,
+}
+
+impl Agent {
+    fn connect(number: u64, node: &str, publish: &mut Publish) -> Self {
+        let (sender, frames) = mpsc::unbounded_channel();
+        let (id, node) = (SessionId(number), NodeName(Text::from(node)));
+        let connected = Connected { node: node.clone(), boot: Bytes::new(), last: 0, pods: vec![], frames: sender };
+        publish.connect(id, connected);
+        Self { id, node, frames, last: 0, told: BTreeMap::new() }
+    }
+
+    /// Reads what has been sent; at most one frame, since none was acknowledged in between.
+    fn read(&mut self) {
+        let before = self.last;
+        while let Ok(Outgoing::Part(part)) = self.frames.try_recv() {
+            let mut bytes = Vec::new();
+            part.write(&mut bytes);
+            let message = FromController::decode(bytes.as_slice()).unwrap().message;
+            let Some(from_controller::Message::Frame(frame)) = message else { panic!("not a frame") };
+            assert_eq!(frame.number, before + 1, "a frame was sent before the one before was acknowledged");
+            if frame.replace {
+                self.told.clear();
+            }
+            for change in frame.changes {
+                self.take(change.change.unwrap());
+            }
+            self.last = frame.number;
+        }
+    }
+
+    fn take(&mut self, change: Kind) {
+        let (key, is_there) = match &change {
+            Kind::Node(node) => ((0, node.name.clone().into_bytes()), true),
+            Kind::NodeRemoved(name) => ((0, name.clone().into_bytes()), false),
+            Kind::Posture(posture) => ((1, posture.namespace.clone().into_bytes()), true),
+            Kind::PostureRemoved(name) => ((1, name.clone().into_bytes()), false),
+            Kind::Identity(identity) => ((2, identity.id.to_vec()), true),
+            Kind::IdentityRemoved(id) => ((2, id.to_vec()), false),
+            Kind::Endpoint(pod) => ((3, format!("{}/{}", pod.namespace, pod.name).into_bytes()), true),
+            Kind::EndpointRemoved(pod) => ((3, format!("{}/{}", pod.namespace, pod.name).into_bytes()), false),
+            Kind::Group(group) => ((4, group.id.to_vec()), true),
+            Kind::GroupRemoved(id) => ((4, id.to_vec()), false),
+            Kind::Isolation(isolation) => ((5, isolation.id.to_vec()), true),
+            Kind::IsolationRemoved(id) => ((5, id.to_vec()), false),
+            Kind::Rule(rule) => ((6, rule.id.to_vec()), true),
+            Kind::RuleRemoved(id) => ((6, id.to_vec()), false),
+        };
+        if is_there {
+            self.told.insert(key, change);
+        } else {
+            assert!(self.told.remove(&key).is_some(), "{key:?} is removed but was never told");
+        }
+    }
+
+    fn acknowledge(&self, publish: &mut Publish) {
+        publish.acknowledged(self.id, self.last);
+    }
+}
+
+/// What an agent would be told that connects now.
+fn anew(state: &State, plan: &Plan, node: &str) -> Objects {
+    let mut publish = Publish::default();
+    let mut agent = Agent::connect(0, node, &mut publish);
+    publish.send(state, plan);
+    agent.read();
+    agent.told
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_slow_agent_ends_where_a_new_one_begins(
+        drawn in prop::collection::vec((happenings(4), 0..8u8), 1..25),
+    ) {
+        let mut state = State::default();
+        state.apply(SourceEvent::InSync(true), &mut Changed::default());
+        let mut plan = Plan::of(&state);
+        let mut publish = Publish::default();
+        let mut agents: Vec<Agent> =
+            (0u64..).zip(NODES).map(|(number, node)| Agent::connect(number, node, &mut publish)).collect();
+        for (sequence, (some, ready)) in (0u64..).zip(drawn) {
+            let mut changed = Changed::default();
+            for happening in some {
+                Happening::apply(happening, &mut state, sequence, &mut changed);
+            }
+            let deltas = plan.update(&state, &changed);
+            publish.plan_changed(&plan, &deltas);
+            publish.send(&state, &plan);
+            for (number, agent) in agents.iter_mut().enumerate() {
+                agent.read();
+                // Each agent is as slow as was drawn for this step.
+                if ready & (1 << number) != 0 {
+                    agent.acknowledge(&mut publish);
+                }
+            }
+        }
+        // Once all have acknowledged what they have, one more frame brings them up to date.
+        for agent in &mut agents {
+            agent.acknowledge(&mut publish);
+            publish.send(&state, &plan);
+            agent.read();
+            let node = agent.node.to_string();
+            prop_assert_eq!(&agent.told, &anew(&state, &plan, &node), "{}", node);
+        }
+    }
+}
