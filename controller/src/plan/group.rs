@@ -135,13 +135,11 @@ impl Selector {
             Namespaces::One(namespace) => Some(namespace.clone()),
             Namespaces::Matching(_) => None,
         };
-        let (mut values_of, mut key_of) = (None, None);
+        let (mut values_of, mut key_of): (Option<(&Text, &[Text])>, Option<&Text>) = (None, None);
         for test in pods.tests() {
             match &test.operator {
                 Operator::Never => return Vec::new(),
-                Operator::In(values)
-                    if values_of.is_none_or(|(_, held): (_, &Box<[Text]>)| held.len() > values.len()) =>
-                {
+                Operator::In(values) if values_of.is_none_or(|(_, held)| held.len() > values.len()) => {
                     values_of = Some((&test.key, values));
                 }
                 Operator::Exists | Operator::ExistsNotIn(_) => key_of = Some(&test.key),

@@ -88,9 +88,7 @@ impl Publish {
             .map(|(id, session)| (plan.index_of(&session.node), *id))
             .collect();
         for delta in deltas {
-            if delta.content_changed {
-                self.encodings.forget(&delta.name);
-            } else if delta.after.is_empty() {
+            if delta.content_changed || delta.after.is_empty() {
                 self.encodings.forget(&delta.name);
             }
             for (node, id) in &sessions {
