@@ -179,8 +179,13 @@ fn carried(request: &TraceRequest, v6: bool, established: bool) -> Result<String
 pub fn read(text: &str) -> Result<TraceAnswer, TraceError> {
     let pass = text.rsplit("\nrecirc(").next().unwrap_or(text);
     let (mut tables, mut start, mut end, mut did) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), String::new());
+    let mut bridges = 0;
     for line in pass.lines() {
-        if let Some(flow) = line.strip_prefix("Flow: ") {
+        if line.starts_with("bridge(") {
+            bridges += 1;
+        } else if bridges > 1 && !line.starts_with("Final flow: ") {
+            // A native tunnel leaves through another bridge, whose tables are not ours.
+        } else if let Some(flow) = line.strip_prefix("Flow: ") {
             start = fields(flow);
         } else if let Some(flow) = line.strip_prefix("Final flow: ") {
             end = if flow == "unchanged" { start.clone() } else { fields(flow) };

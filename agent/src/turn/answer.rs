@@ -121,7 +121,11 @@ impl Agent {
         }
         let mode = self.parts.config.policy_mode();
         // The same base flows were accepted at start.
-        let _ = ovs_pipeline::base_flows(self.parts.state.datapath, mode, &mut |part| _ = flows.add(&part, true));
+        let _ = ovs_pipeline::base_flows(self.parts.state.datapath, mode, &mut |part| {
+            if part.table != Table::Tick {
+                let _ = flows.add(&part, true);
+            }
+        });
         let (mine, anew): (BTreeSet<_>, BTreeSet<_>) =
             (self.flows.snapshot().into_iter().collect(), flows.snapshot().into_iter().collect());
         let line = |found: &Flows, (record, _): &(&[u8], u8), what: &str| {

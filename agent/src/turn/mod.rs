@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use hashbrown::HashSet;
 use openflow::EncodeError;
-use ovs_pipeline::{Intent, Node, Part};
+use ovs_pipeline::{Intent, Node, Part, Table};
 use tokio::sync::mpsc;
 
 use crate::apply::flows::Flows;
@@ -104,6 +104,9 @@ impl Agent {
         let mut refused = None;
         let mode = parts.config.policy_mode();
         let base = ovs_pipeline::base_flows(parts.state.datapath, mode, &mut |part| {
+            if part.table == Table::Tick {
+                return; // what is in there comes and goes with every wait for the switch to obey
+            }
             if let Err(error) = flows.add(&part, true) {
                 refused = Some(error.to_string());
             }
@@ -152,7 +155,8 @@ impl Agent {
 
     /// Whether there is something to do without a new event.
     fn has_work(&mut self) -> bool {
-        !self.changed.is_empty() || self.switch.wants(&mut self.flows, self.parts.state.frame.is_some())
+        let scope = self.scope();
+        !self.changed.is_empty() || self.switch.wants(&mut self.flows, scope)
     }
 
     fn take(&mut self, event: Event) {
@@ -218,8 +222,8 @@ impl Agent {
 
     /// After a turn: what is realised is reported, and who waited for it is answered.
     async fn settle(&mut self) {
-        let complete = self.parts.state.frame.is_some();
-        if self.switch.wants(&mut self.flows, complete) || !self.switch.is_settled() {
+        let scope = self.scope();
+        if self.switch.wants(&mut self.flows, scope) || !self.switch.is_settled() {
             return;
         }
         self.report();

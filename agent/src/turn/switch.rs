@@ -75,10 +75,10 @@ impl Switch {
     }
 
     /// Whether there is something to do with it now.
-    pub(super) fn wants(&self, flows: &mut Flows, complete: bool) -> bool {
+    pub(super) fn wants(&self, flows: &mut Flows, scope: Scope) -> bool {
         self.connection.is_some()
             && !self.resting
-            && (!self.read || self.unrealised || delta::next(flows, scope(complete)).is_some())
+            && (!self.read || self.unrealised || delta::next(flows, scope).is_some())
     }
 
     /// Whether it obeys all that was wanted when it was last compared.
@@ -92,11 +92,12 @@ impl Switch {
     }
 }
 
-fn scope(complete: bool) -> Scope {
-    if complete { Scope::All } else { Scope::Missing }
-}
-
 impl Agent {
+    /// What may be changed: nothing is known to be stale before the controller has spoken and this node's own facts are known.
+    pub(super) fn scope(&self) -> Scope {
+        if self.parts.state.frame.is_some() && self.planner.node().is_some() { Scope::All } else { Scope::Missing }
+    }
+
     /// Reads the switch if need be, then sends one slice; when nothing is left, waits until the switch obeys.
     pub(super) async fn change_switch(&mut self) -> Result<(), TurnError> {
         let Some(connection) = self.switch.connection.clone().filter(|_| !self.switch.resting) else {
@@ -105,7 +106,8 @@ impl Agent {
         if !self.switch.read && !self.read_switch(&connection).await {
             return Ok(());
         }
-        let Some(slice) = delta::next(&mut self.flows, scope(self.parts.state.frame.is_some())) else {
+        let scope = self.scope();
+        let Some(slice) = delta::next(&mut self.flows, scope) else {
             if self.switch.unrealised {
                 self.realise(&connection).await;
             }
@@ -177,6 +179,9 @@ impl Agent {
         let mut buffer = Vec::with_capacity(512);
         for (id, message) in order::messages(&self.flows, slice) {
             buffer.clear();
+            if let Ok(message) = &message {
+                tracing::trace!(command = ?message.command, flow = %message.flow, "a flow changes");
+            }
             let written = message.map_err(|error| error.to_string()).and_then(|message| {
                 message.flow.encode(message.command, 0, &mut buffer).map_err(|error| error.to_string())?;
                 batch.push(&buffer).map_err(|error| error.to_string())?;
