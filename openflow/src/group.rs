@@ -56,7 +56,7 @@ pub enum SelectionMethod {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Bucket {
     pub id: u32,
-    /// Of a select group: relative weight. A weight of 0 is never chosen.
+    /// Of a select group: relative weight, sent and read as 1 if none is said. A weight of 0 is never chosen.
     pub weight: Option<u16>,
     /// The bucket is alive while this port is.
     pub watch_port: Option<PortNumber>,
@@ -97,13 +97,14 @@ impl Bucket {
         out.set_length(start, start, "bucket")
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode(kind: GroupKind, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let length = reader.u16()?;
         let mut body = reader.part(length, 2, "bucket")?;
         let actions = body.u16()?;
         let id = body.u32()?;
         let actions = decode_list(body.take(actions.into())?)?;
         let mut bucket = Self::new(id, actions);
+        bucket.weight = (kind == GroupKind::Select).then_some(1);
         while body.left() >= 4 {
             let kind = body.u16()?;
             let length = body.u16()?;
@@ -145,7 +146,7 @@ impl Group {
         let id = body.u32()?;
         let buckets = body.u16()?;
         body.skip(6)?;
-        let buckets = decode_buckets(&mut Reader::new(body.take(buckets.into())?, "buckets"))?;
+        let buckets = decode_buckets(kind, &mut Reader::new(body.take(buckets.into())?, "buckets"))?;
         Ok(Self { id, kind, buckets, selection: decode_selection(&mut body)? })
     }
 
@@ -173,10 +174,10 @@ impl Group {
     }
 }
 
-fn decode_buckets(reader: &mut Reader<'_>) -> Result<Vec<Bucket>, DecodeError> {
+fn decode_buckets(kind: GroupKind, reader: &mut Reader<'_>) -> Result<Vec<Bucket>, DecodeError> {
     let mut buckets = Vec::new();
     while !reader.is_empty() {
-        buckets.push(Bucket::decode(reader)?);
+        buckets.push(Bucket::decode(kind, reader)?);
     }
     Ok(buckets)
 }
@@ -315,7 +316,7 @@ impl GroupMod {
         let buckets = reader.u16()?;
         reader.skip(2)?;
         let place = BucketPlace::from(reader.u32()?);
-        let buckets = decode_buckets(&mut Reader::new(reader.take(buckets.into())?, "buckets"))?;
+        let buckets = decode_buckets(kind, &mut Reader::new(reader.take(buckets.into())?, "buckets"))?;
         let group = Group { id, kind, buckets, selection: decode_selection(reader)? };
         Ok(match command {
             0 => Self::Add(group),

@@ -12,6 +12,7 @@
 
 mod actions;
 mod connection;
+mod events;
 mod exclusions;
 mod expand;
 mod fields;
@@ -53,5 +54,6 @@ fn run(report: &mut Report) -> Result<(), String> {
     flows::offline(report, &cases, &switch)?;
     flows::live(report, &cases, &switch, &mut connection)?;
     messages::offline(report)?;
-    messages::live(report, &switch, &mut connection)
+    messages::live(report, &switch, &mut connection)?;
+    events::live(report, &mut connection)
 }
