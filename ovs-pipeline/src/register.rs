@@ -96,6 +96,15 @@ pub const SUPPRESS_OUTPUT: Register = Register::new(
     1,
 )
 .live(Table::Classifier, Table::Output);
+/// Set on replies of an admitted SCTP association where it is tracked without ports: they meet policy, by the mirrored rules.
+pub const SCTP_REPLY: Register = Register::new(
+    "sctp_reply",
+    "a reply of an admitted SCTP association, tracked without ports: the mirrored rules decide",
+    Field::Reg(0),
+    30,
+    1,
+)
+.live(Table::ConntrackState, Table::IngressRule);
 /// The egress verdict, see [`Verdict`].
 pub const EGRESS_VERDICT: Register = Register::new("egress_verdict", "what egress policy said", Field::Reg(0), 16, 2)
     .live(Table::EgressTierRule, Table::EgressVerdict);
@@ -177,6 +186,7 @@ pub const REGISTERS: &[Register] = &[
     EGRESS_PORT_RULES,
     INGRESS_PORT_RULES,
     SUPPRESS_OUTPUT,
+    SCTP_REPLY,
     EGRESS_VERDICT,
     INGRESS_VERDICT,
     OUTPUT_PORT,

@@ -81,6 +81,7 @@ const EGRESS_READS: &[Register] = &[
     register::SOURCE,
     register::EGRESS_PORT_RULES,
     register::ADMITTED_REPLY,
+    register::SCTP_REPLY,
     register::SOURCE_IDENTITY,
     register::DESTINATION_IDENTITY,
 ];
@@ -88,6 +89,7 @@ const INGRESS_READS: &[Register] = &[
     register::DESTINATION,
     register::INGRESS_PORT_RULES,
     register::ADMITTED_REPLY,
+    register::SCTP_REPLY,
     register::HOST_ORIGIN,
     register::SOURCE_IDENTITY,
     register::DESTINATION_IDENTITY,
@@ -143,17 +145,17 @@ tables! {
     };
     /// Looks up the packet's connection.
     Conntrack = 12 TableSpec {
-        matches: &[Field::EthType, Field::IpProto],
+        matches: &[Field::EthType],
         reads: &[],
         writes: &[],
-        next: &[Table::ConntrackState, Table::SourceIdentity],
+        next: &[Table::ConntrackState],
         miss: Miss::Drop,
     };
     /// Decides by the connection: replies of admitted connections pass, what can not be the start of one stops.
     ConntrackState = 14 TableSpec {
         matches: &[Field::EthType, Field::IpProto, Field::CtState, Field::TcpFlags],
         reads: &[register::CT_ADMITTED, register::CT_BLOCKED],
-        writes: &[register::ADMITTED_REPLY],
+        writes: &[register::ADMITTED_REPLY, register::SCTP_REPLY],
         next: &[Table::ServiceAffinity, Table::Routing],
         miss: Miss::Drop,
     };
@@ -200,7 +202,7 @@ tables! {
     };
     /// Does what egress policy said. No verdict is a drop.
     EgressVerdict = 48 TableSpec {
-        matches: &[Field::EthType],
+        matches: &[Field::EthType, Field::IpProto],
         reads: &[register::EGRESS_VERDICT, register::CT_ADMITTED, register::CT_BLOCKED],
         writes: &[register::CT_BLOCKED],
         next: &[Table::Routing],
@@ -237,7 +239,7 @@ tables! {
     };
     /// Does what ingress policy said. No verdict is a drop.
     IngressVerdict = 88 TableSpec {
-        matches: &[Field::EthType],
+        matches: &[Field::EthType, Field::IpProto],
         reads: &[register::INGRESS_VERDICT, register::CT_ADMITTED, register::CT_BLOCKED],
         writes: &[register::CT_BLOCKED],
         next: &[Table::Commit],
@@ -245,7 +247,7 @@ tables! {
     };
     /// Admits the connection: the only place that does, after every policy has allowed.
     Commit = 100 TableSpec {
-        matches: &[Field::EthType, Field::IpProto, Field::CtState],
+        matches: &[Field::EthType, Field::CtState],
         reads: &[
             register::ADMITTED_REPLY, register::SUPPRESS_OUTPUT, register::CT_ADMITTED, register::CT_BLOCKED, register::INGRESS_RULE,
             register::EGRESS_RULE,

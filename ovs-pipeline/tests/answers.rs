@@ -10,6 +10,7 @@ use std::path::Path;
 
 use ovs::capture;
 use ovs::switchd::Switchd;
+use ovs::wire::checksum;
 use ovs_pipeline::Datapath;
 use scenario::life::World;
 
@@ -39,13 +40,6 @@ fn answer(switchd: &Switchd, packet: &[u8]) -> Vec<u8> {
     let packets = capture::wait_for(&file, before + 2).expect("an answer comes");
     assert_eq!(packets[before], packet);
     packets[before + 1].clone()
-}
-
-fn checksum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
-    let sum = words.sum::<u32>();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("two folds leave sixteen bits")
 }
 
 /// RFC 8200, 8.1.

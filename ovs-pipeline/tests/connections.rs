@@ -11,11 +11,13 @@ use std::path::Path;
 
 use ovs::capture;
 use ovs::switchd::Switchd;
+use ovs::wire::Way;
 use ovs_pipeline::{Datapath, register};
 use scenario::Scenario;
 use scenario::life::World;
 
 const NODE: &str = "node-a";
+const CHANGES: &str = "policy-changes-under-connections";
 const WEB: u32 = 3;
 const CLIENT: u32 = 4;
 
@@ -29,9 +31,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Self {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/policy-changes-under-connections.scenario");
+    fn new(scenario: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/scenarios/{scenario}.scenario"));
         let scenario = scenario::parse::scenario(&path, Datapath::Netdev).expect("the scenario can be read");
         let world = World::new(&scenario);
         let switchd = Switchd::start().expect("a switch can be started");
@@ -113,7 +114,7 @@ fn set(text: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn a_denied_connection_leaves_nothing_behind_and_its_second_packet_is_denied_too() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(CHANGES);
     stage.step(0);
     for _ in 0..2 {
         assert!(!stage.passes(CLIENT, WEB, &tcp(CLIENT, WEB, (1000, 81), "syn")), "port 81 is not allowed");
@@ -127,7 +128,7 @@ fn a_denied_connection_leaves_nothing_behind_and_its_second_packet_is_denied_too
 
 #[test]
 fn an_admitted_connection_stops_with_its_policy_and_goes_on_with_the_next() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(CHANGES);
     stage.step(0);
     let (ahead, back) = (tcp(CLIENT, WEB, (1000, 80), "ack"), tcp(WEB, CLIENT, (80, 1000), "ack"));
     assert!(stage.passes(CLIENT, WEB, &tcp(CLIENT, WEB, (1000, 80), "syn")), "the rule allows");
@@ -152,7 +153,7 @@ fn an_admitted_connection_stops_with_its_policy_and_goes_on_with_the_next() {
 
 #[test]
 fn re_examination_blocks_where_only_replies_flow() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(CHANGES);
     stage.step(0);
     let back = tcp(WEB, CLIENT, (80, 1000), "ack");
     assert!(stage.passes(CLIENT, WEB, &tcp(CLIENT, WEB, (1000, 80), "syn")));
@@ -184,10 +185,43 @@ fn re_examination_blocks_where_only_replies_flow() {
 
 #[test]
 fn a_pod_opens_no_way_back_for_what_it_did_not_ask() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(CHANGES);
     stage.step(0);
     assert!(stage.passes(WEB, CLIENT, &udp(WEB, CLIENT, (53, 1000))), "web may send");
     assert!(stage.passes(CLIENT, WEB, &udp(CLIENT, WEB, (1000, 53))), "and be answered");
     assert!(!stage.passes(CLIENT, WEB, &udp(CLIENT, WEB, (1001, 53))), "by nobody else");
     assert_eq!(stage.connections(), set(&["mark=1 labels=0x200000002"]));
+}
+
+/// Where packets are tracked in user space, fragments go through policy one by one and show no ports (ovs-ofctl(8),
+/// "set-frags"): a datagram in fragments reaches pods whose rules name no ports, and is lost at those whose rules do.
+#[test]
+fn fragments_pass_rules_that_name_no_ports() {
+    let mut stage = Stage::new("rule-services");
+    stage.step(0);
+    let mut sent = 0;
+    for (pod, last, arrives) in [(4, 4, 0), (9, 9, 2)] {
+        let way = Way {
+            source_mac: [0x0a, 0, 0, 0, 1, 3],
+            destination_mac: [0x0a, 0, 0, 0, 1, 1],
+            source: [10, 10, 1, 3],
+            destination: [10, 10, 1, last],
+        };
+        for fragment in way.udp_fragments(53, 2000, 1400) {
+            stage.switchd.receive(NODE, WEB, &fragment).expect("the switch takes the fragment");
+            sent += 1;
+        }
+        // When the answer is there, the fate of what was sent before is decided.
+        stage.switchd.receive(NODE, WEB, &arp_for_gateway()).expect("the switch takes the request");
+        sent += 2;
+        capture::wait_for(&stage.switchd.capture(NODE, WEB), sent).expect("the answer comes");
+        let arrived = capture::wait_for(&stage.switchd.capture(NODE, pod), arrives).expect("both fragments arrive");
+        assert_eq!(arrived.len(), arrives, "port {pod}");
+    }
+}
+
+/// The pod at port 3 asks for its gateway, which is always answered.
+fn arp_for_gateway() -> Vec<u8> {
+    let mac = [0x0a, 0, 0, 0, 1, 3];
+    [&[0xff; 6][..], &mac, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &mac, &[10, 10, 1, 3], &[0; 6], &[10, 10, 1, 1]].concat()
 }

@@ -34,13 +34,16 @@ pub(crate) fn base(sink: &mut Sink) -> Result<(), Refusal> {
         if sink.datapath == Datapath::Netdev {
             sink.put(
                 Builder::new(
-                    Table::Conntrack,
-                    110,
-                    "netdev tracks SCTP without ports, so here it meets policy packet by packet",
+                    Table::ConntrackState,
+                    195,
+                    "netdev tracks SCTP without ports, so its replies meet policy too, by the mirrored rules",
                 )
                 .field(Field::EthType, family)
                 .field(Field::IpProto, SCTP)
-                .goto(Table::SourceIdentity),
+                .ct_state(state::REPLY | state::TRACKED, 0)
+                .is(&CT_ADMITTED, 1)
+                .set(&register::SCTP_REPLY, 1)
+                .goto(Table::ServiceAffinity),
             )?;
         }
     }

@@ -4,9 +4,8 @@
 
 use openflow::{Action, Ct, Field};
 
-use super::conntrack::{SCTP, state};
+use super::conntrack::state;
 use crate::flow::{Builder, IP_FAMILIES, Refusal, Sink};
-use crate::intent::Datapath;
 use crate::register::{self, CT_ADMITTED, CT_BLOCKED};
 use crate::table::Table;
 
@@ -29,14 +28,6 @@ pub(crate) fn base(sink: &mut Sink) -> Result<(), Refusal> {
             .goto(Table::Output),
     )?;
     for family in IP_FAMILIES {
-        if sink.datapath == Datapath::Netdev {
-            sink.put(
-                Builder::new(Table::Commit, 190, "netdev tracks SCTP without ports, so here it is not tracked")
-                    .field(Field::EthType, family)
-                    .field(Field::IpProto, SCTP)
-                    .goto(Table::Output),
-            )?;
-        }
         sink.put(
             Builder::new(
                 Table::Commit,

@@ -7,7 +7,8 @@ use openflow::{Action, Ct, Field};
 
 use crate::PolicyMode;
 use crate::flow::{Builder, IP_FAMILIES, Lane, Refusal, Sink};
-use crate::intent::Direction;
+use super::conntrack::SCTP;
+use crate::intent::{Datapath, Direction};
 use crate::number::RuleNumber;
 use crate::register::{self, CT_ADMITTED, CT_BLOCKED, Destination, Source, Verdict};
 use crate::table::Table;
@@ -87,6 +88,15 @@ fn act(lane: &Lane, next: Table, sink: &mut Sink) -> Result<(), Refusal> {
     sink.put(Builder::new(table, 100, "policy allows").is(lane.verdict, Verdict::Allow as u128).goto(next))?;
     sink.put(Builder::new(table, 100, "policy denies").is(lane.verdict, Verdict::Drop as u128).end())?;
     for family in IP_FAMILIES {
+        if sink.datapath == Datapath::Netdev {
+            sink.put(
+                Builder::new(table, 120, "netdev tracks SCTP without ports: one port's denial blocks no other port")
+                    .field(Field::EthType, family)
+                    .field(Field::IpProto, SCTP)
+                    .is(lane.verdict, Verdict::Drop as u128)
+                    .end(),
+            )?;
+        }
         sink.put(
             Builder::new(table, 110, "policy denies a connection that it had admitted: its replies stop too")
                 .field(Field::EthType, family)

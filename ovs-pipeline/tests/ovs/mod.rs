@@ -14,3 +14,4 @@ pub mod packet;
 pub mod reading;
 pub mod switchd;
 pub mod verdict;
+pub mod wire;

@@ -15,6 +15,19 @@ use crate::scenario::life::World;
 use crate::scenario::{self, Scenario};
 
 const SCENARIO: &str = "tests/scenarios/reference.scenario";
+/// What the tests found to differ; each names its test.
+const DIFFERENCES: &str = "## Where the datapaths differ
+
+| what | `system` (kernel) | `netdev` (userspace) | held by |
+|---|---|---|---|
+| SCTP | tracked like any protocol | not tracked: every packet meets policy, and answers pass by the mirror of a rule that allows SCTP. \
+An answer to or from a pod that is isolated in the answer's direction, by policies of which none allows SCTP to that peer, is lost | \
+`sctp-on-netdev.scenario`, `sctp-on-system.scenario` |
+| a UDP datagram in IP fragments | put together before policy | its fragments meet policy one by one and show no ports: lost at a \
+pod some of whose rules name UDP ports, unless a rule allows UDP without ports. Answers pass | `connections.rs`, \
+`fragments_pass_rules_that_name_no_ports` |
+";
+
 const NODE: &str = "node-a";
 
 /// A flow as the page shows it.
@@ -41,6 +54,7 @@ pub fn generate() -> Result<String> {
         tables::overview(),
         tables::sections(&lines),
         registers::section(),
+        DIFFERENCES.to_string(),
     ];
     Ok(sections.join("\n"))
 }
