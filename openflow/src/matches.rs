@@ -9,12 +9,12 @@
 mod canonical;
 mod prerequisites;
 
-use canonical::{fitted, is_canonical, wide_port, width};
-
 use std::net::IpAddr;
 
+use canonical::{fitted, is_canonical, wide_port, width};
+
 use crate::error::{DecodeError, EncodeError};
-use crate::field::{Field, Subfield};
+use crate::field::{Field, Format, Subfield};
 use crate::oxm::{self, Tlv};
 use crate::value::{Value, ones};
 use crate::wire::{Put, Reader};
@@ -92,19 +92,25 @@ impl Match {
         self
     }
 
-    /// Also requires the first `length` bits of an address.
+    /// Also requires the first `length` bits of an address. A length of 0 requires nothing.
     #[must_use]
     pub fn prefix(mut self, field: Field, address: IpAddr, length: u8) -> Self {
-        let bits = field.bits();
-        let mask = ones(bits) & !ones(bits.saturating_sub(length.into()));
-        let value = Value::from(address);
-        let result = self.insert(
-            field,
-            Value::new(value.number() & mask, value.length()),
-            Some(Value::new(mask, field.bytes())),
-        );
+        let result = self.insert_prefix(field, address, length);
         self.remember(result);
         self
+    }
+
+    fn insert_prefix(&mut self, field: Field, address: IpAddr, length: u8) -> Result<(), EncodeError> {
+        let bits = field.bits();
+        let family =
+            matches!((field.info().format, address), (Format::Ipv4, IpAddr::V4(_)) | (Format::Ipv6, IpAddr::V6(_)));
+        if !family || u16::from(length) > bits {
+            let problem = "the address is of another family, or the prefix longer than the address";
+            return Err(EncodeError::Invalid { what: field.info().name, problem });
+        }
+        let mask = ones(bits) & !ones(bits - u16::from(length));
+        let value = Value::from(address);
+        self.insert(field, Value::new(value.number() & mask, value.length()), Some(Value::new(mask, field.bytes())))
     }
 
     /// Also requires these bits of a field, such as a named part of a register, to be `value`.

@@ -27,10 +27,11 @@ fn timeouts(f: &mut Formatter<'_>, flow: &Flow) -> Result {
     if flow.hard_timeout != 0 {
         write!(f, "hard_timeout={}, ", flow.hard_timeout)?;
     }
+    flow.flags.names().try_for_each(|flag| write!(f, "{flag} "))?;
     if flow.importance != 0 {
         write!(f, "importance={}, ", flow.importance)?;
     }
-    flow.flags.names().try_for_each(|flag| write!(f, "{flag} "))
+    Ok(())
 }
 
 /// Priority and match, with a space behind.

@@ -320,6 +320,7 @@ fn instructions(matches: &Match) -> Vec<Case> {
         part("masked write_metadata", Instructions { metadata: Some((0, 0xff)), ..Instructions::default() }),
         part("clear_actions", Instructions { clear: true, ..Instructions::default() }),
         part("write_actions", Instructions { write: all.write.clone(), ..Instructions::default() }),
+        Case { attributes: true, ..part("with timeouts and flags", all.clone()) },
         part("all together", all),
     ]
 }

@@ -3,6 +3,8 @@
 mod generate;
 
 use openflow::{DecodeError, EncodeError, Field, Flow, FlowCommand, Instructions, Match, Message, message_length};
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 
 /// What a message becomes on the way out and back.
@@ -113,6 +115,8 @@ fn what_cannot_be_encoded_is_an_error() {
         (flow(Match::new().masked(Field::Reg(1), 3u32, 1u32), Action::Exit), "outside of its mask"),
         (flow(Match::new().with(Field::InPort, 1u32).with(Field::InPort, 2u32), Action::Exit), "two different values"),
         (flow(Match::new().bits(bits(0, 4), 16), Action::Exit), "only 4 bits"),
+        (flow(Match::new().prefix(Field::Ipv6Src, Ipv4Addr::LOCALHOST.into(), 8), Action::Exit), "another family"),
+        (flow(Match::new().prefix(Field::ArpSpa, Ipv4Addr::LOCALHOST.into(), 33), Action::Exit), "prefix longer"),
         (flow(Match::new(), Action::load(bits(0, 4), 16u8)), "outside of its mask"),
         (flow(Match::new(), Action::load(bits(30, 4), 1u8)), "reg0"),
         (flow(Match::new(), Action::set_field(Field::EthType, 1u16)), "cannot write"),
