@@ -1,0 +1,241 @@
+//! What differs, cut into slices, against a switch in memory that takes whole slices or nothing and is asked after each what it
+//! would let through.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use agent::apply::delta::{self, SLICE, Scope};
+use agent::apply::flows::{Flows, Key};
+use agent::apply::order;
+use openflow::{Action, Field, Flow, FlowCommand, Instructions, Match};
+use ovs_pipeline::{ConjunctionNumber, Effect, Part, Table};
+
+type Name = (u8, u16, Vec<u8>);
+
+/// A switch that remembers flows.
+#[derive(Default)]
+struct Switch {
+    flows: BTreeMap<Name, Flow>,
+    slices: Vec<usize>,
+}
+
+fn name(flow: &Flow) -> Name {
+    (flow.table, flow.priority, flow.matches.oxm().to_vec())
+}
+
+impl Switch {
+    /// Sends the next slice; `false` when nothing differs. Whether the slice said that it opens.
+    fn step(&mut self, flows: &mut Flows, scope: Scope) -> Option<bool> {
+        let slice = delta::next(flows, scope)?;
+        let messages: Vec<_> = order::messages(flows, &slice).map(|(id, message)| (id, message.unwrap())).collect();
+        self.slices.push(messages.len());
+        for (id, message) in messages {
+            // As the switch would read it: what is kept as bytes must be whole instructions.
+            let mut bytes = Vec::new();
+            message.flow.instructions.encode(&mut bytes).unwrap();
+            let flow = Flow { instructions: Instructions::decode(&bytes).unwrap(), ..message.flow };
+            if message.command == FlowCommand::DeleteStrict {
+                self.flows.remove(&name(&flow)).expect("only what is there is deleted");
+                flows.uninstalled(id);
+            } else {
+                self.flows.insert(name(&flow), flow);
+                flows.installed(id);
+            }
+        }
+        Some(slice.opens)
+    }
+
+    fn settle(&mut self, flows: &mut Flows) {
+        while self.step(flows, Scope::All).is_some() {}
+    }
+
+    /// Compares as a restarted agent does.
+    fn dump_into(&self, flows: &mut Flows) {
+        flows.begin_dump();
+        for flow in self.flows.values() {
+            let key = Key { table: flow.table, priority: flow.priority, oxm: flow.matches.oxm() };
+            flows.dumped(key, &flow.instructions).unwrap();
+        }
+        flows.end_dump();
+    }
+
+    fn names(&self, table: Table) -> Vec<Name> {
+        self.flows.keys().filter(|(id, ..)| *id == table.id()).cloned().collect()
+    }
+}
+
+fn part(table: Table, priority: u16, value: u32, effect: Effect) -> Part {
+    Part { table, priority, matches: Match::new().with(Field::Reg(2), value), effect, why: "a test" }
+}
+
+fn apply(value: u32) -> Effect {
+    Effect::Apply { actions: vec![Action::set_field(Field::Reg(4), value)], next: Some(Table::EgressVerdict) }
+}
+
+fn clause(conjunction: u32, clause: u8) -> Effect {
+    Effect::Clause { conjunction: ConjunctionNumber(conjunction), clause, of: 2 }
+}
+
+/// Allows of rules, drops of isolations and who is who, for a policy of a number.
+fn policy(number: u32, size: u32) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for value in 0..size {
+        parts.push(part(Table::IngressRule, 100, number * 100_000 + value, apply(number)));
+    }
+    parts.push(part(Table::IngressDefault, 100, number, apply(number)));
+    parts
+}
+
+fn wanted(parts: &[Part]) -> Flows {
+    let mut flows = Flows::default();
+    parts.iter().for_each(|part| flows.add(part, false).unwrap());
+    flows
+}
+
+#[test]
+fn a_small_change_is_one_slice_and_nothing_follows() {
+    let mut flows = wanted(&policy(1, 50));
+    let mut switch = Switch::default();
+    switch.settle(&mut flows);
+    assert_eq!(switch.slices, [51]);
+    // A restart finds what it wants.
+    let mut again = wanted(&policy(1, 50));
+    switch.dump_into(&mut again);
+    assert_eq!(delta::next(&mut again, Scope::All), None);
+    // One flow more, one other and one less are three changes.
+    again.add(&part(Table::IngressRule, 100, 77, apply(1)), false).unwrap();
+    again.remove(&part(Table::IngressRule, 100, 100_001, apply(1)));
+    again.remove(&part(Table::IngressRule, 100, 100_002, apply(1)));
+    again.add(&part(Table::IngressRule, 100, 100_002, apply(9)), false).unwrap();
+    switch.settle(&mut again);
+    assert_eq!(switch.slices, [51, 3]);
+}
+
+#[test]
+fn a_fill_from_empty_brings_base_first_and_doors_last() {
+    let mut flows = Flows::default();
+    flows.add(&part(Table::Commit, 0, 1, apply(1)), true).unwrap();
+    for part in policy(1, 25_000) {
+        flows.add(&part, false).unwrap();
+    }
+    for value in 0..4000 {
+        flows.add(&part(Table::DestinationIdentity, 300, value, apply(value)), false).unwrap();
+        flows.add(&part(Table::Classifier, 100, value, apply(value)), false).unwrap();
+    }
+    let mut switch = Switch::default();
+    while let Some(_opens) = switch.step(&mut flows, Scope::All) {
+        assert!(switch.names(Table::Commit).len() == 1, "nothing is there without the base");
+        if !switch.names(Table::Classifier).is_empty() {
+            assert_eq!(switch.names(Table::IngressRule).len(), 25_000, "no pod gets in before the policies are there");
+            assert_eq!(switch.names(Table::IngressDefault).len(), 1);
+            assert_eq!(switch.names(Table::DestinationIdentity).len(), 4000);
+        }
+    }
+    assert_eq!(switch.flows.len(), 33_002);
+    assert!(switch.slices.iter().all(|slice| *slice <= SLICE), "{:?}", switch.slices);
+}
+
+#[test]
+fn a_large_change_closes_before_it_opens() {
+    let (old, new) = (policy(1, 15_000), policy(2, 15_000));
+    let mut flows = wanted(&old);
+    let mut switch = Switch::default();
+    switch.settle(&mut flows);
+    old.iter().for_each(|part| flows.remove(part));
+    new.iter().for_each(|part| flows.add(part, false).unwrap());
+    let mut opened = false;
+    while let Some(opens) = switch.step(&mut flows, Scope::All) {
+        let rules = switch.names(Table::IngressRule);
+        let of = |number: u16| {
+            let flow = |name: &&Name| {
+                switch.flows[*name].instructions.apply[0] == Action::set_field(Field::Reg(4), u32::from(number))
+            };
+            rules.iter().filter(flow).count()
+        };
+        let (old_allows, new_allows) = (of(1), of(2));
+        assert!(old_allows == 0 || new_allows == 0, "{old_allows} old and {new_allows} new allows at once");
+        opened |= opens;
+        if new_allows > 0 {
+            assert!(opened, "what opens says so");
+            let isolation = name(&Flow::new(Table::IngressDefault.id(), 100, Match::new().with(Field::Reg(2), 2_u32)));
+            assert!(switch.flows.contains_key(&isolation), "new isolations come before new allows");
+        }
+    }
+    assert_eq!(switch.names(Table::IngressRule).len(), 15_000);
+    assert_eq!(switch.names(Table::IngressDefault).len(), 1, "the old isolation is gone in the end");
+}
+
+#[test]
+fn flows_that_only_gain_clauses_stay_while_a_large_change_goes_on() {
+    let shared = |conjunction| part(Table::IngressRule, 100, 5, clause(conjunction, 1));
+    let mut flows = wanted(&[shared(1)]);
+    let mut switch = Switch::default();
+    switch.settle(&mut flows);
+    let added = policy(3, 15_000);
+    added.iter().for_each(|part| flows.add(part, false).unwrap());
+    flows.add(&shared(2), false).unwrap();
+    let key = name(&Flow::new(Table::IngressRule.id(), 100, Match::new().with(Field::Reg(2), 5_u32)));
+    while switch.step(&mut flows, Scope::All).is_some() {
+        assert!(switch.flows.contains_key(&key), "what both policies allow stays allowed");
+    }
+    assert_eq!(switch.flows[&key].instructions.apply.len(), 2);
+    // Losing one is a change of its own, and the other stays.
+    flows.remove(&shared(1));
+    switch.settle(&mut flows);
+    assert_eq!(switch.flows[&key].instructions.apply, [Action::Conjunction { id: 2, clause: 1, clauses: 2 }]);
+}
+
+#[test]
+fn before_the_controller_has_spoken_only_what_is_missing_comes() {
+    let mut flows = wanted(&policy(1, 5));
+    let mut switch = Switch::default();
+    switch.settle(&mut flows);
+    let mut started = wanted(&[part(Table::Commit, 0, 1, apply(1)), part(Table::IngressDefault, 100, 1, apply(8))]);
+    switch.dump_into(&mut started);
+    while switch.step(&mut started, Scope::Missing).is_some() {}
+    assert_eq!(switch.flows.len(), 7, "what is there stays, and as it is");
+    switch.settle(&mut started);
+    assert_eq!(switch.flows.len(), 2);
+}
+
+#[test]
+fn the_order_of_wanting_does_not_show() {
+    let parts = [
+        part(Table::IngressRule, 100, 5, clause(2, 1)),
+        part(Table::IngressRule, 100, 5, clause(1, 2)),
+        part(Table::IngressRule, 100, 5, clause(2, 1)),
+        part(Table::Routing, 100, 6, apply(2)),
+        part(Table::Routing, 100, 6, apply(1)),
+        part(Table::Routing, 100, 6, apply(1)),
+    ];
+    let forward = wanted(&parts);
+    let mut backward = Flows::default();
+    parts.iter().rev().for_each(|part| backward.add(part, false).unwrap());
+    assert_eq!(forward.snapshot(), backward.snapshot());
+    // Each is taken back as often as it was wanted.
+    for (count, part) in parts.iter().enumerate() {
+        assert!(backward.wanted() > 0, "{count}");
+        backward.remove(part);
+    }
+    assert_eq!(backward.wanted(), 0);
+}
+
+#[test]
+fn a_refused_flow_does_not_hold_up_the_rest_and_is_tried_again_when_it_changes() {
+    let mut flows = wanted(&policy(1, 3));
+    let (refused, _) = flows.differences()[0];
+    flows.refuse(refused);
+    let mut switch = Switch::default();
+    switch.settle(&mut flows);
+    assert_eq!(switch.flows.len(), 3);
+    let again = flows.read(refused).unwrap();
+    let effect = Effect::Apply { actions: again.actions, next: again.next };
+    flows
+        .add(
+            &Part { table: again.table, priority: again.priority, matches: again.matches, effect, why: "a test" },
+            false,
+        )
+        .unwrap();
+    switch.settle(&mut flows);
+    assert_eq!(switch.flows.len(), 4);
+}
