@@ -53,7 +53,8 @@ fn decided(direction: &str, expected: &Decision, named: &Names, table: &str, sto
     let right = match expected {
         Decision::AllowedByRules(rules) => !names.is_empty() && names.is_subset(rules),
         Decision::DeniedByIsolation(policies) => {
-            let here = stopped && table == if direction == "egress" { "EgressVerdict" } else { "IngressVerdict" };
+            // The agent names the table that said so, the verdict table only did it.
+            let here = stopped && table == if direction == "egress" { "EgressDefault" } else { "IngressDefault" };
             here && names == *policies
         }
         Decision::AllowedNoIsolation => names.iter().any(|name| name == "no isolation"),

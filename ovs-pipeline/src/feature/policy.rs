@@ -16,12 +16,12 @@ use crate::flow::{Builder, IP_FAMILIES, IPV4, IPV6, Lane, Refusal, Side, Sink, i
 use crate::intent::{Action, Datapath, Direction, IpBlock, Peers, Protocol, Rule, Service};
 use crate::number::{ConjunctionNumber, IdentityNumber};
 use crate::ports;
-use crate::register::{self, Destination, Source, Verdict};
+use crate::register::{self, Destination, SCTP_REPLY, Source, Verdict};
 
 /// Kubernetes NetworkPolicy has one rank. Its conjunctions, and one above them its plain flows.
 const CONJUNCTION: u16 = 100;
 const PLAIN: u16 = 101;
-/// Set in the number of the conjunction that lets SCTP replies pass where SCTP is not tracked.
+/// Set in the number of the conjunction that lets SCTP replies pass where SCTP is tracked without ports.
 pub(crate) const REPLY: u32 = 1 << 27;
 
 /// One choice in a dimension: matches for one flow.
@@ -36,7 +36,8 @@ pub(crate) fn rule(rule: &Rule, sink: &mut Sink) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Where SCTP is not tracked, its replies pass by the mirrored rule: what the rule's pods answer from the ports it names.
+/// Where SCTP is tracked without ports, replies of an admitted association pass only by the mirrored rule: what the rule's pods
+/// answer, from the ports it names.
 fn sctp_replies(rule: &Rule, sink: &mut Sink) -> Result<(), Refusal> {
     let services: Vec<Service> = match &rule.services {
         None => vec![Service::Protocol(Protocol::Sctp)],
@@ -145,8 +146,10 @@ fn choices(service: Service, ports: Ports, lane: &'static Lane) -> Vec<Choice> {
     match service {
         Service::Protocol(protocol) => {
             for family in IP_FAMILIES {
-                choices
-                    .push(Box::new(move |b| b.field(Field::EthType, family).field(Field::IpProto, number(protocol))));
+                choices.push(Box::new(move |b| {
+                    let b = b.field(Field::EthType, family).field(Field::IpProto, number(protocol));
+                    if ports == Ports::Source { b.is(&SCTP_REPLY, 1) } else { b }
+                }));
             }
         }
         Service::Ports { protocol, first, last } => {
@@ -154,7 +157,10 @@ fn choices(service: Service, ports: Ports, lane: &'static Lane) -> Vec<Choice> {
                 for (value, mask) in ports::masks(first, last) {
                     choices.push(Box::new(move |b| {
                         let b = b.field(Field::EthType, family).field(Field::IpProto, number(protocol));
-                        let b = if ports == Ports::Destination { b.is(lane.port_rules, 1) } else { b };
+                        let b = match ports {
+                            Ports::Destination => b.is(lane.port_rules, 1),
+                            Ports::Source => b.is(&SCTP_REPLY, 1),
+                        };
                         b.masked(port_field(protocol, ports), value, mask)
                     }));
                 }

@@ -5,9 +5,9 @@
 
 use openflow::{Action, Ct, Field};
 
+use super::conntrack::SCTP;
 use crate::PolicyMode;
 use crate::flow::{Builder, IP_FAMILIES, Lane, Refusal, Sink};
-use super::conntrack::SCTP;
 use crate::intent::{Datapath, Direction};
 use crate::number::RuleNumber;
 use crate::register::{self, CT_ADMITTED, CT_BLOCKED, Destination, Source, Verdict};

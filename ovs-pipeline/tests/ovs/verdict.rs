@@ -104,8 +104,8 @@ pub fn invariants(
     datapath: Datapath,
 ) -> Result<()> {
     single_pass(trace)?;
-    let untracked = datapath == Datapath::Netdev && matches!(ask.packet.carried, Carried::Sctp { .. });
-    commits(ask, trace, hop, untracked)?;
+    let without_ports = datapath == Datapath::Netdev && matches!(ask.packet.carried, Carried::Sctp { .. });
+    commits(ask, trace, hop, without_ports)?;
     let last = trace.last();
     let ttl = last.number("nw_ttl")?;
     match hop.end {
@@ -135,21 +135,22 @@ fn single_pass(trace: &Trace) -> Result<()> {
     Ok(())
 }
 
-/// Admits exactly what is let out and not admitted, blocks exactly what policy denies though admitted.
-fn commits(ask: &Ask, trace: &Trace, hop: &Hop, untracked: bool) -> Result<()> {
+/// Admits exactly what is let out and not admitted, blocks exactly what policy denies though admitted: but no connection that is
+/// tracked without ports, for another port may be allowed.
+fn commits(ask: &Ask, trace: &Trace, hop: &Hop, without_ports: bool) -> Result<()> {
     let connection = &ask.connection;
     let open = connection.admitted && !connection.blocked;
     let policy = Table::EgressTierRule..=Table::IngressVerdict;
     let denied = matches!(hop.end, End::Dropped(table) if policy.contains(&table) && table != Table::Routing && table != Table::EgressAddress);
     let suppressed_new = ask.packet.suppressed && connection.state.contains("new");
     let passed = !matches!(hop.end, End::Dropped(table) if table < Table::Commit) && hop.end != End::Answered;
-    let wanted = if untracked || connection.state.contains("rpl") || connection.state.contains("rel") {
+    let wanted = if connection.state.contains("rpl") || connection.state.contains("rel") {
         None
     } else if passed && !open && !suppressed_new {
         let label = u64::from(hop.ingress_rule.0) | u64::from(hop.egress_rule.0) << 32;
         let label = if label == 0 { "0".to_string() } else { format!("{label:#x}") };
         Some(format!("mark=0x1/0x3,label={label}/0xffffffffffffffff"))
-    } else if denied && open {
+    } else if denied && open && !without_ports {
         Some("mark=0x2/0x2".to_string())
     } else {
         None

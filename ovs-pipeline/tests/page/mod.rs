@@ -20,8 +20,8 @@ const DIFFERENCES: &str = "## Where the datapaths differ
 
 | what | `system` (kernel) | `netdev` (userspace) | held by |
 |---|---|---|---|
-| SCTP | tracked like any protocol | not tracked: every packet meets policy, and answers pass by the mirror of a rule that allows SCTP. \
-An answer to or from a pod that is isolated in the answer's direction, by policies of which none allows SCTP to that peer, is lost | \
+| SCTP | tracked like any protocol | tracked without ports: replies meet policy too, and pass by the mirror of a rule that allows SCTP, \
+from its port. From that port a server may reach other ports of a peer with which it has an association | \
 `sctp-on-netdev.scenario`, `sctp-on-system.scenario` |
 | a UDP datagram in IP fragments | put together before policy | its fragments meet policy one by one and show no ports: lost at a \
 pod some of whose rules name UDP ports, unless a rule allows UDP without ports. Answers pass | `connections.rs`, \
