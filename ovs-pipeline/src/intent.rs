@@ -99,6 +99,8 @@ pub enum Posture {
 }
 
 /// An endpoint elsewhere, and the directions in which rules here need to know it.
+///
+/// On `netdev` a rule that allows SCTP (or names no services) needs its peers in both: its mirror lets their answers pass.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// Its address.
