@@ -16,8 +16,9 @@ use crate::scenario::switch::Flow;
 const LAST_PORT: u32 = 12;
 
 pub struct Switchd {
-    folder: tempfile::TempDir,
+    /// Dropped first: nobody writes to the folder when it goes.
     processes: Vec<Process>,
+    folder: tempfile::TempDir,
 }
 
 /// Killed when dropped, also when the test panics.
@@ -47,7 +48,7 @@ impl Switchd {
     /// A switch with a bridge for each of node-a, node-b and node-c.
     pub fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let mut switchd = Self { folder, processes: Vec::new() };
+        let mut switchd = Self { processes: Vec::new(), folder };
         let database = switchd.path("conf.db");
         run(Command::new("ovsdb-tool").arg("create").arg(&database).arg("/usr/share/openvswitch/vswitch.ovsschema"))?;
         let remote = format!("--remote=punix:{}", switchd.path("db.sock").display());
