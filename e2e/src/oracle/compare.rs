@@ -36,7 +36,7 @@ pub fn difference(expected: &Verdict, observed: &Observed, to: To) -> Option<Str
             (last.outcome != wanted).then(|| format!("{} in {} instead of {wanted}", last.outcome, last.table))
         }
         // Policy lets it go; nobody is there.
-        To::Nobody(_) => (last.table != "Routing")
+        To::Nobody(_) | To::Ended(_) => (last.table != "Routing")
             .then(|| format!("{} in {}, but nobody has that address", last.outcome, last.table)),
         To::Node(_) | To::Outside => {
             (last.outcome != "ToGateway").then(|| format!("{} in {} instead of ToGateway", last.outcome, last.table))

@@ -56,6 +56,8 @@ pub struct ContainerPort {
     pub name: Option<&'static str>,
     pub protocol: &'static str,
     pub number: u16,
+    /// Declared by a sidecar: an init container that is always restarted.
+    pub sidecar: bool,
 }
 
 /// A NetworkPolicy.
@@ -166,7 +168,7 @@ fn container_ports(random: &mut Random) -> Vec<ContainerPort> {
             .iter()
             .any(|port| (port.number == number && port.protocol == protocol) || (name.is_some() && port.name == name));
         if !taken {
-            ports.push(ContainerPort { name, protocol, number });
+            ports.push(ContainerPort { name, protocol, number, sidecar: random.percent(25) });
         }
     }
     ports

@@ -4,7 +4,7 @@
 //! switches. The evaluator (crate `policy`) gets the same cluster as raw objects. Nothing but those objects is shared.
 //!
 //! A round: draw a cluster, attach its pods through the CNI plugin; then several times draw policies, let the nodes realise them,
-//! and ask about a hundred packets. Candidates are drawn in threes and the rarest kind is asked, so that every class and every
+//! and ask about a hundred packets. Candidates are drawn in fours and the rarest kind is asked, so that every class and every
 //! construct gets its share.
 
 mod compare;
@@ -41,7 +41,7 @@ const SETS: usize = 5;
 /// Pods of a cluster.
 const PODS: usize = 16;
 /// Candidates among which the rarest is asked.
-const CANDIDATES: usize = 3;
+const CANDIDATES: usize = 4;
 /// One question in so many goes as a real packet too.
 const SENT: usize = 80;
 
@@ -129,7 +129,7 @@ impl Run {
         let mut random = self.random.fork();
         let mut drawn = draw::cluster(&mut random, PODS);
         self.rounds += 1;
-        self.lab.source().write("cluster.yaml", &yaml::cluster(&drawn))?;
+        self.lab.source().write("cluster.yaml", &yaml::cluster(&drawn, &self.world))?;
         self.lab.attach(drawn.pods.iter().filter(|pod| pod.part == Part::Pod).map(plan).collect()).await?;
         self.world.learn(&drawn, &self.lab);
         let servers = sent::serve(&drawn, &self.world, &self.lab).await?;
@@ -162,6 +162,10 @@ impl Run {
         let (mut to_send, mut failing) = (Vec::new(), Vec::new());
         for _ in 0..wanted {
             let Some((question, verdict)) = self.choose(&stage, random)? else { continue };
+            if question.is_to_itself() {
+                to_send.push((question, verdict));
+                continue;
+            }
             let observed = agents.follow(question.entry(drawn), question.request(drawn, &self.world)).await?;
             if let Some(what) = compare::difference(&verdict, &observed, question.to) {
                 failing.push((question.clone(), format!("{what}\n  expected {verdict}\n  observed {observed}")));
@@ -194,6 +198,9 @@ impl Run {
         for _ in 0..CANDIDATES {
             let question = question::draw(random, stage.drawn, &self.world);
             let packet = question.packet(stage.drawn, &self.world);
+            if question.is_to_itself() && !sent::can_be_sent(&question) {
+                continue;
+            }
             let Ok(verdict) = evaluate(&stage.cluster, &packet) else { continue };
             let Ok(constructs) = decisive(&stage.cluster, &packet) else { continue };
             let weight = Weight::of(&verdict, &constructs, question.crosses(stage.drawn), question.ipv6);
@@ -265,7 +272,7 @@ fn write_policies(lab: &Lab, drawn: &Drawn) -> Result<()> {
 /// The cluster as the evaluator takes it.
 fn cluster_of(drawn: &Drawn, world: &World) -> Result<Cluster> {
     let index_of = |pod: &draw::Pod| drawn.pods.iter().position(|other| std::ptr::eq(other, pod)).unwrap_or(usize::MAX);
-    let mut values = objects::cluster(drawn, |pod| world.pod_addresses(index_of(pod)).to_vec());
+    let mut values = objects::cluster(drawn, |pod| world.pod_addresses(index_of(pod), pod));
     for name in NODES {
         let addresses: Vec<Value> = [false, true]
             .map(|ipv6| json!({"type": "InternalIP", "address": world.node(name, ipv6).to_string()}))

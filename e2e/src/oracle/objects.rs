@@ -17,17 +17,19 @@ pub fn namespace(namespace: &Namespace) -> Value {
 
 /// A pod with the addresses that it got.
 pub fn pod(pod: &Pod, addresses: &[std::net::IpAddr]) -> Value {
-    let ports: Vec<Value> = pod
-        .ports
-        .iter()
-        .map(|port| {
-            let mut value = json!({"containerPort": port.number, "protocol": port.protocol});
-            if let Some(name) = port.name {
-                value["name"] = json!(name);
-            }
-            value
-        })
-        .collect();
+    let ports = |sidecar: bool| -> Vec<Value> {
+        pod.ports
+            .iter()
+            .filter(|port| port.sidecar == sidecar)
+            .map(|port| {
+                let mut value = json!({"containerPort": port.number, "protocol": port.protocol});
+                if let Some(name) = port.name {
+                    value["name"] = json!(name);
+                }
+                value
+            })
+            .collect()
+    };
     let phase = if pod.part == Part::Ended { "Succeeded" } else { "Running" };
     json!({
         "apiVersion": "v1",
@@ -36,7 +38,8 @@ pub fn pod(pod: &Pod, addresses: &[std::net::IpAddr]) -> Value {
         "spec": {
             "nodeName": pod.node,
             "hostNetwork": pod.part == Part::HostNetwork,
-            "containers": [{"name": "main", "ports": ports}],
+            "containers": [{"name": "main", "ports": ports(false)}],
+            "initContainers": [{"name": "beside", "restartPolicy": "Always", "ports": ports(true)}],
         },
         "status": {"phase": phase, "podIPs": addresses.iter().map(|address| json!({"ip": address.to_string()})).collect::<Vec<_>>()},
     })

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use apis::query::{TraceRequest, TraceSource};
 use policy::{Endpoint, Family, Packet, PodKey, Protocol};
 
-use super::draw::{Drawn, NODES, NUMBERS, Part};
+use super::draw::{Drawn, NODES, NUMBERS, PROTOCOLS, Part, Port, Target};
 use super::random::Random;
 use super::world::World;
 
@@ -31,6 +31,8 @@ pub enum To {
     Outside,
     /// An address of a node's pod range that no pod has.
     Nobody(&'static str),
+    /// The address that an ended pod had, by its place in the cluster.
+    Ended(usize),
 }
 
 /// A packet, in the oracle's own words.
@@ -54,16 +56,52 @@ pub fn draw(random: &mut Random, drawn: &Drawn, world: &World) -> Question {
     let ipv6 = random.percent(40);
     let (from, to) = ends(random, &pods, drawn);
     let spoofed = match from {
-        From::Pod(own) if random.percent(18) => Some(another_address(random, own, ipv6, &pods, world)),
+        From::Pod(own) if random.percent(26) => Some(another_address(random, own, ipv6, &pods, world)),
         _ => None,
     };
-    let protocol = match random.below(20) {
-        0..=8 => "TCP",
-        9..=13 => "UDP",
-        14..=16 => "SCTP",
-        _ => "ICMP",
+    let (protocol, port) = service(random, drawn, to);
+    Question { from, to, ipv6, protocol, port, spoofed }
+}
+
+/// A protocol and port that the destination serves, or that some rule names, or one beside it.
+fn service(random: &mut Random, drawn: &Drawn, to: To) -> (&'static str, u16) {
+    let (protocol, port) = match (random.below(10), to) {
+        (0..=2, To::Pod(index)) => {
+            let port = random.pick(&drawn.pods[index].ports);
+            (port.protocol, port.number)
+        }
+        (3..=7, _) => named_by_a_rule(random, drawn, to),
+        (8, _) => ("ICMP", 0),
+        _ => (random.pick(&PROTOCOLS), random.pick(&NUMBERS)),
     };
-    Question { from, to, ipv6, protocol, port: port(random, drawn, to), spoofed }
+    match random.below(12) {
+        0 => (protocol, port.wrapping_add(1)),
+        1 => (protocol, port.wrapping_sub(1)),
+        2 => (random.pick(&PROTOCOLS), port),
+        _ => (protocol, port),
+    }
+}
+
+/// What a port of some rule means on the destination.
+fn named_by_a_rule(random: &mut Random, drawn: &Drawn, to: To) -> (&'static str, u16) {
+    let rules = drawn.policies.iter().flat_map(|policy| policy.ingress.iter().chain(&policy.egress).flatten());
+    let ports: Vec<Port> = rules.flat_map(|rule| rule.ports.iter().flatten()).copied().collect();
+    if ports.is_empty() {
+        return ("TCP", random.pick(&NUMBERS));
+    }
+    let port = random.pick(&ports);
+    let protocol = port.protocol.unwrap_or("TCP");
+    let number = match (port.port, to) {
+        (Some(Target::Number(first)), _) => {
+            first + u16::try_from(random.below(usize::from(port.end.unwrap_or(first) - first) + 1)).unwrap_or(0)
+        }
+        (Some(Target::Name(name)), To::Pod(index)) => {
+            let named = drawn.pods[index].ports.iter().find(|port| port.name == Some(name));
+            named.map_or(random.pick(&NUMBERS), |port| port.number)
+        }
+        _ => random.pick(&NUMBERS),
+    };
+    (protocol, number)
 }
 
 fn ends(random: &mut Random, pods: &[usize], drawn: &Drawn) -> (From, To) {
@@ -74,7 +112,8 @@ fn ends(random: &mut Random, pods: &[usize], drawn: &Drawn) -> (From, To) {
         2..=3 => (From::Outside, To::Pod(pod)),
         4 => (From::Pod(pod), To::Outside),
         5 => (From::Pod(pod), To::Node(random.pick(&NODES))),
-        6 => (From::Pod(pod), To::Nobody(random.pick(&NODES))),
+        6 => (From::Pod(pod), no_longer_there(random, drawn)),
+        7 if random.percent(40) => (From::Pod(pod), To::Pod(pod)),
         _ => loop {
             let other = random.pick(pods);
             // Two thirds across nodes.
@@ -85,27 +124,21 @@ fn ends(random: &mut Random, pods: &[usize], drawn: &Drawn) -> (From, To) {
     }
 }
 
+fn no_longer_there(random: &mut Random, drawn: &Drawn) -> To {
+    let ended: Vec<usize> = (0..drawn.pods.len()).filter(|&index| drawn.pods[index].part == Part::Ended).collect();
+    if ended.is_empty() || random.percent(20) {
+        To::Nobody(random.pick(&NODES))
+    } else {
+        To::Ended(random.pick(&ended))
+    }
+}
+
 fn another_address(random: &mut Random, own: usize, ipv6: bool, pods: &[usize], world: &World) -> IpAddr {
     let others: Vec<usize> = pods.iter().copied().filter(|&other| other != own).collect();
     match random.below(3) {
         0 => world.outside(ipv6),
         1 => world.gateway(random.pick(&NODES), ipv6),
         _ => world.pod(random.pick(&others), ipv6),
-    }
-}
-
-/// A port that the destination serves, that rules like to name, or one beside it.
-fn port(random: &mut Random, drawn: &Drawn, to: To) -> u16 {
-    let mut port = random.pick(&NUMBERS);
-    if let To::Pod(index) = to
-        && random.percent(60)
-    {
-        port = random.pick(&drawn.pods[index].ports).number;
-    }
-    match random.below(8) {
-        0 => port.wrapping_add(1),
-        1 => port.wrapping_sub(1),
-        _ => port,
     }
 }
 
@@ -126,6 +159,7 @@ impl Question {
             To::Node(node) => world.node(node, self.ipv6),
             To::Outside => world.outside(self.ipv6),
             To::Nobody(node) => world.nobody(node, self.ipv6),
+            To::Ended(index) => world.ended(index, self.ipv6),
         }
     }
 
@@ -134,16 +168,21 @@ impl Question {
         match (self.from, self.to) {
             (From::Pod(index), _) => drawn.pods[index].node,
             (From::Node(node), _) => node,
-            (From::Outside, To::Pod(index)) => drawn.pods[index].node,
+            (From::Outside, To::Pod(index) | To::Ended(index)) => drawn.pods[index].node,
             (From::Outside, To::Node(node) | To::Nobody(node)) => node,
             (From::Outside, To::Outside) => NODES[0],
         }
     }
 
+    /// Whether a pod sends to itself: such a packet never leaves the pod, so only a real one can be asked about.
+    pub fn is_to_itself(&self) -> bool {
+        matches!((self.from, self.to), (From::Pod(from), To::Pod(to)) if from == to) && self.spoofed.is_none()
+    }
+
     /// Whether its ends are on different nodes.
     pub fn crosses(&self, drawn: &Drawn) -> bool {
         match self.to {
-            To::Pod(index) => drawn.pods[index].node != self.entry(drawn),
+            To::Pod(index) | To::Ended(index) => drawn.pods[index].node != self.entry(drawn),
             To::Node(node) | To::Nobody(node) => node != self.entry(drawn),
             To::Outside => true,
         }
@@ -154,7 +193,8 @@ impl Question {
         let key = |index: usize| PodKey::new(drawn.pods[index].namespace, &drawn.pods[index].name);
         let source = match self.from {
             From::Pod(index) => Endpoint::Pod(key(index)),
-            From::Node(node) => Endpoint::Node(node.to_owned()),
+            // By its address, which pods of the host's network have too.
+            From::Node(node) => Endpoint::Address(world.node(node, self.ipv6)),
             From::Outside => Endpoint::Address(world.outside(self.ipv6)),
         };
         let destination = match self.to {

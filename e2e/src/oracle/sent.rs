@@ -23,7 +23,10 @@ pub async fn serve(drawn: &Drawn, world: &World, lab: &Lab) -> Result<Servers> {
         let wanted: Vec<(Protocol, SocketAddr)> = ports
             .iter()
             .flat_map(|&(protocol, port)| {
-                world.pod_addresses(index).iter().map(move |&address| (protocol, SocketAddr::new(address, port)))
+                world
+                    .pod_addresses(index, pod)
+                    .into_iter()
+                    .map(move |address| (protocol, SocketAddr::new(address, port)))
             })
             .collect();
         servers.join(probe::serve(lab.pod(&key)?.namespace(), &key, &wanted).await?);

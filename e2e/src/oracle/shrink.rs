@@ -72,8 +72,20 @@ pub fn describe(drawn: &Drawn, question: &Question, world: &World) -> String {
         .iter()
         .enumerate()
         .map(|(index, pod)| {
-            format!("# {}/{} on {} {:?} {:?}", pod.namespace, pod.name, pod.node, pod.part, world.pod_addresses(index))
+            format!(
+                "# {}/{} on {} {:?} {:?}",
+                pod.namespace,
+                pod.name,
+                pod.node,
+                pod.part,
+                world.pod_addresses(index, pod)
+            )
         })
         .collect();
-    format!("{}\n{}---\n{}\npacket: {question:?}", addresses.join("\n"), yaml::cluster(drawn), policies.join("---\n"))
+    format!(
+        "{}\n{}---\n{}\npacket: {question:?}",
+        addresses.join("\n"),
+        yaml::cluster(drawn, world),
+        policies.join("---\n")
+    )
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 
-use super::draw::{Drawn, NODES};
+use super::draw::{Drawn, NODES, Part, Pod};
 use crate::lab::{Lab, NodePlan};
 
 /// Who has which address.
@@ -14,6 +14,7 @@ use crate::lab::{Lab, NodePlan};
 pub struct World {
     nodes: BTreeMap<&'static str, (Vec<IpAddr>, Vec<IpNet>)>,
     pods: BTreeMap<usize, Vec<IpAddr>>,
+    ended: BTreeMap<usize, Vec<IpAddr>>,
 }
 
 impl World {
@@ -27,24 +28,42 @@ impl World {
         Ok(world)
     }
 
+    /// What the manifest says of a pod's addresses: those of its node for a pod of the host's network, and for an ended pod those
+    /// it had. A pod of the pod network has what the plugin gives it.
+    pub fn manifest_addresses(&self, index: usize, pod: &Pod) -> Vec<IpAddr> {
+        let offset = 200 + u8::try_from(index).unwrap_or(u8::MAX - 200);
+        [false, true]
+            .into_iter()
+            .filter_map(|ipv6| match pod.part {
+                Part::Pod => None,
+                Part::HostNetwork => Some(self.node(pod.node, ipv6)),
+                Part::Ended => Some(self.in_range(pod.node, ipv6, offset)),
+            })
+            .collect()
+    }
+
     /// Learns what the plugin gave the pods of a cluster.
     pub fn learn(&mut self, drawn: &Drawn, lab: &Lab) {
         self.pods.clear();
+        self.ended.clear();
         for (index, pod) in drawn.pods.iter().enumerate() {
+            if pod.part == Part::Ended {
+                self.ended.insert(index, self.manifest_addresses(index, pod));
+            }
             if let Some(attached) = lab.pods().get(&format!("{}/{}", pod.namespace, pod.name)) {
                 self.pods.insert(index, attached.addresses().to_vec());
             }
         }
     }
 
-    /// A pod's addresses; none when it is not attached.
-    pub fn pod_addresses(&self, index: usize) -> &[IpAddr] {
-        self.pods.get(&index).map_or(&[], Vec::as_slice)
+    /// A pod's addresses, as its agent or its manifest has them.
+    pub fn pod_addresses(&self, index: usize, pod: &Pod) -> Vec<IpAddr> {
+        self.pods.get(&index).cloned().unwrap_or_else(|| self.manifest_addresses(index, pod))
     }
 
     /// An attached pod's address of a family.
     pub fn pod(&self, index: usize, ipv6: bool) -> IpAddr {
-        of_family(self.pod_addresses(index), ipv6)
+        of_family(self.pods.get(&index).map_or(&[], Vec::as_slice), ipv6)
             .expect("the lab is dual stack, and only attached pods are asked about")
     }
 
@@ -61,6 +80,11 @@ impl World {
     /// An address of the node's pod range that no pod has.
     pub fn nobody(&self, node: &str, ipv6: bool) -> IpAddr {
         self.in_range(node, ipv6, 250)
+    }
+
+    /// The address that an ended pod had; its node gives it to nobody else in a run.
+    pub fn ended(&self, index: usize, ipv6: bool) -> IpAddr {
+        of_family(&self.ended[&index], ipv6).expect("the lab is dual stack, and only ended pods are asked about")
     }
 
     /// The host outside the cluster.

@@ -2,8 +2,10 @@
 //! types serialise to.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use super::draw::{Drawn, Labels, Namespace, Part, Peer, Pod, Policy, Port, Rule, Selector, Target};
+use super::world::World;
 
 /// One namespace.
 pub fn namespace(namespace: &Namespace) -> String {
@@ -14,8 +16,8 @@ pub fn namespace(namespace: &Namespace) -> String {
     )
 }
 
-/// One pod.
-pub fn pod(pod: &Pod) -> String {
+/// One pod, with the addresses that its manifest says it has.
+pub fn pod(pod: &Pod, addresses: &[IpAddr]) -> String {
     let mut text = format!(
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {}\n  namespace: {}\n  labels: {}\nspec:\n  nodeName: {}\n",
         pod.name,
@@ -26,23 +28,37 @@ pub fn pod(pod: &Pod) -> String {
     if pod.part == Part::HostNetwork {
         text += "  hostNetwork: true\n";
     }
-    text += "  containers:\n  - name: main\n    image: none\n    ports:\n";
-    for port in &pod.ports {
+    text += "  containers:\n  - name: main\n    image: none\n";
+    text += &ports(pod, false);
+    if pod.ports.iter().any(|port| port.sidecar) {
+        text += "  initContainers:\n  - name: beside\n    image: none\n    restartPolicy: Always\n";
+        text += &ports(pod, true);
+    }
+    writeln!(text, "status:\n  phase: {}", if pod.part == Part::Ended { "Succeeded" } else { "Running" })
+        .expect("writing to a string");
+    if !addresses.is_empty() {
+        let list: Vec<String> = addresses.iter().map(|address| format!("{{ip: \"{address}\"}}")).collect();
+        writeln!(text, "  podIPs: [{}]", list.join(", ")).expect("writing to a string");
+    }
+    text
+}
+
+fn ports(pod: &Pod, sidecar: bool) -> String {
+    let mut text = String::from("    ports:\n");
+    for port in pod.ports.iter().filter(|port| port.sidecar == sidecar) {
         write!(text, "    - containerPort: {}\n      protocol: {}\n", port.number, port.protocol)
             .expect("writing to a string");
         if let Some(name) = port.name {
             writeln!(text, "      name: {name}").expect("writing to a string");
         }
     }
-    if pod.part == Part::Ended {
-        text += "status:\n  phase: Succeeded\n";
-    }
-    text
+    if text.lines().count() == 1 { "    ports: []\n".to_owned() } else { text }
 }
 
 /// Every namespace and pod, as one file.
-pub fn cluster(drawn: &Drawn) -> String {
-    let documents: Vec<String> = drawn.namespaces.iter().map(namespace).chain(drawn.pods.iter().map(pod)).collect();
+pub fn cluster(drawn: &Drawn, world: &World) -> String {
+    let pods = drawn.pods.iter().enumerate().map(|(index, one)| pod(one, &world.manifest_addresses(index, one)));
+    let documents: Vec<String> = drawn.namespaces.iter().map(namespace).chain(pods).collect();
     documents.join("---\n")
 }
 
