@@ -13,8 +13,8 @@
 //! - A file that cannot be read whole changes nothing: what it said before stays in force, and the error says where and what
 //!   to do. The same holds for a single invalid object in a file that is otherwise readable.
 //! - Of two objects with one name the first counts: by file path, then by position in the file. The other is reported.
-//! - An object's disappearance counts once the directory has stayed as it is for a clock tick, so that a file that is renamed,
-//!   replaced, or deleted together with the whole directory takes nothing away meanwhile.
+//! - An object's disappearance counts once the directory has stayed as it is for a moment ([`PAUSE`]), so that a file that is
+//!   renamed, replaced, or deleted together with the whole directory takes nothing away meanwhile.
 //! - With the directory gone, or a file of unknown contents in it, the source is not in sync and nothing is removed.
 //! - At the start, what cannot be read is taken from `status/last-good`; where that has nothing either, the source is not in
 //!   sync: what agents have stays as it is until the file is corrected.
@@ -41,6 +41,10 @@ use crate::status;
 use catalogue::Catalogue;
 use read::Contents;
 use tree::{Tree, Waited};
+
+/// How long the directory must stay as it is before what has disappeared from it counts as gone: longer than a program that
+/// deletes a directory file by file is likely to be held up between two files.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest a deletion waits for a directory in which things keep changing.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -205,8 +209,8 @@ impl Directory {
                 self.tell(events, None)?;
                 return Ok(None);
             }
-            if quiet < tick && since.elapsed() < LONGEST_WAIT {
-                return Ok(Some((tick - quiet).max(Duration::from_millis(1))));
+            if quiet < PAUSE && since.elapsed() < LONGEST_WAIT {
+                return Ok(Some((PAUSE - quiet).max(Duration::from_millis(1))));
             }
             events = self.catalogue.disappeared();
         }

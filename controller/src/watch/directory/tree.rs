@@ -293,17 +293,14 @@ impl Tree {
         if link && found.is_dir() {
             return self.enter(path, changes);
         }
-        if !is_manifest(path) || !found.is_file() {
-            return;
-        }
-        let permissions_only = why == AddWatchFlags::IN_ATTRIB && !self.denied.contains(path);
         // A file that was just created is about to be written: its writer will close it.
         let being_written = why == AddWatchFlags::IN_CREATE && !link && found.nlink() == 1;
-        if being_written {
+        if !found.is_file() || being_written {
             return;
         }
         self.saw(&found);
-        if !permissions_only {
+        let permissions_only = why == AddWatchFlags::IN_ATTRIB && !self.denied.contains(path);
+        if is_manifest(path) && !permissions_only {
             self.files.insert(path.to_owned());
             if link {
                 self.links.insert(path.to_owned());
