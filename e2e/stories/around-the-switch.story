@@ -2,7 +2,7 @@
 
 cluster
   pod shop/web on node-b app=web TCP/80
-  pod shop/near on node-a app=web TCP/80
+  pod shop/near on node-a app=other TCP/80
   pod shop/liar on node-a app=liar
   pod shop/honest on node-a app=liar
   serve outside TCP/443
@@ -19,15 +19,15 @@ apply out.yaml
       - to: [{podSelector: {matchLabels: {app: web}}}]
 
 probe
-  shop/liar -> shop/web TCP 80 Reached by NetworkPolicy/shop/out egress[0]; no isolation
+  shop/liar -> shop/web TCP 80 Reached by NetworkPolicy/shop/out egress[0]
   shop/liar -> outside TCP 443 TimedOut by NetworkPolicy/shop/out
   shop/liar -> node-a TCP 10250 TimedOut
+  shop/liar -> shop/near TCP 80 TimedOut
 
 neighbour shop/liar
 
 probe
-  shop/liar -> shop/near TCP 80 TimedOut
-  shop/liar -> shop/web TCP 80 TimedOut
   shop/liar -> outside TCP 443 TimedOut
   shop/liar -> node-a TCP 10250 TimedOut
+  shop/liar -> shop/near TCP 80 TimedOut
   shop/honest -> shop/web TCP 80 Reached

@@ -21,8 +21,8 @@ apply a.yaml
     ingress: [{ports: [{port: 99999}]}]
 
 probe
-  shop/client -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/web ingress[0]
-  shop/client -> shop/web TCP 81 TimedOut by no isolation; NetworkPolicy/shop/web
+  shop/client -> shop/web TCP 80 Reached by NetworkPolicy/shop/web ingress[0]
+  shop/client -> shop/web TCP 81 TimedOut by NetworkPolicy/shop/web
 
 apply a.yaml
   apiVersion: networking.k8s.io/v1

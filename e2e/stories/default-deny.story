@@ -14,12 +14,12 @@ apply deny.yaml
     podSelector: {}
 
 probe
-  shop/near -> shop/web TCP 80 TimedOut by no isolation; NetworkPolicy/shop/deny
-  shop/far -> shop/web TCP 80 TimedOut by no isolation; NetworkPolicy/shop/deny
+  shop/near -> shop/web TCP 80 TimedOut by NetworkPolicy/shop/deny
+  shop/far -> shop/web TCP 80 TimedOut by NetworkPolicy/shop/deny
   shop/far -> shop/web TCP 81 TimedOut
   shop/far -> shop/web ICMP TimedOut
   other/web -> shop/web TCP 80 TimedOut
-  shop/near -> other/web TCP 80 Reached by no isolation; no isolation
+  shop/near -> other/web TCP 80 Reached by nothing
 
 apply allow.yaml
   apiVersion: networking.k8s.io/v1
@@ -32,8 +32,8 @@ apply allow.yaml
         ports: [{port: 80}]
 
 probe
-  shop/near -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/allow ingress[0]
-  shop/far -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/allow ingress[0]
+  shop/near -> shop/web TCP 80 Reached by NetworkPolicy/shop/allow ingress[0]
+  shop/far -> shop/web TCP 80 Reached by NetworkPolicy/shop/allow ingress[0]
   shop/far -> shop/web TCP 81 TimedOut
   shop/far -> shop/web ICMP TimedOut
   other/web -> shop/web TCP 80 TimedOut
@@ -43,6 +43,6 @@ remove deny.yaml
 remove allow.yaml
 
 probe
-  shop/far -> shop/web TCP 80 Reached by no isolation; no isolation
+  shop/far -> shop/web TCP 80 Reached by nothing
   shop/far -> shop/web TCP 81 Refused
   other/web -> shop/web TCP 80 Reached

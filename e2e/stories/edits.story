@@ -13,14 +13,14 @@ apply a.yaml
     ingress: [{ports: [{port: 80}]}]
 
 probe
-  shop/client -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/first ingress[0]
-  shop/client -> shop/web TCP 81 TimedOut by no isolation; NetworkPolicy/shop/first
+  shop/client -> shop/web TCP 80 Reached by NetworkPolicy/shop/first ingress[0]
+  shop/client -> shop/web TCP 81 TimedOut by NetworkPolicy/shop/first
 
 rename a.yaml b.yaml
 
 probe
-  shop/client -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/first ingress[0]
-  shop/client -> shop/web TCP 81 TimedOut by no isolation; NetworkPolicy/shop/first
+  shop/client -> shop/web TCP 80 Reached by NetworkPolicy/shop/first ingress[0]
+  shop/client -> shop/web TCP 81 TimedOut by NetworkPolicy/shop/first
 
 apply b.yaml
   apiVersion: networking.k8s.io/v1
@@ -31,8 +31,8 @@ apply b.yaml
     ingress: [{ports: [{port: 80}]}]
 
 probe
-  shop/client -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/second ingress[0]
-  shop/client -> shop/web TCP 81 TimedOut by no isolation; NetworkPolicy/shop/second
+  shop/client -> shop/web TCP 80 Reached by NetworkPolicy/shop/second ingress[0]
+  shop/client -> shop/web TCP 81 TimedOut by NetworkPolicy/shop/second
 
 apply b.yaml
   apiVersion: networking.k8s.io/v1
@@ -55,9 +55,9 @@ apply c.yaml
     ingress: [{from: [{podSelector: {matchLabels: {app: client}}}], ports: [{port: 80}]}]
 
 probe
-  shop/client -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/more ingress[0]
-  shop/client -> shop/web TCP 81 Reached by no isolation; NetworkPolicy/shop/second ingress[0]
-  shop/web -> shop/client TCP 80 TimedOut by no isolation; NetworkPolicy/shop/more
+  shop/client -> shop/web TCP 80 Reached by NetworkPolicy/shop/more ingress[0]
+  shop/client -> shop/web TCP 81 Reached by NetworkPolicy/shop/second ingress[0]
+  shop/web -> shop/client TCP 80 TimedOut by NetworkPolicy/shop/more
 
 remove b.yaml
 
@@ -68,5 +68,5 @@ probe
 remove c.yaml
 
 probe
-  shop/client -> shop/web TCP 81 Reached by no isolation; no isolation
+  shop/client -> shop/web TCP 81 Reached by nothing
   shop/web -> shop/client TCP 80 Refused

@@ -21,12 +21,12 @@ apply egress.yaml
         ports: [{protocol: UDP, port: 53}]
 
 probe
-  shop/web -> shop/db TCP 5432 Reached by NetworkPolicy/shop/out egress[0]; no isolation
+  shop/web -> shop/db TCP 5432 Reached by NetworkPolicy/shop/out egress[0]
   shop/web -> shop/db TCP 5433 TimedOut by NetworkPolicy/shop/out
-  shop/web -> kube-system/dns UDP 53 Reached by NetworkPolicy/shop/out egress[1]; no isolation
+  shop/web -> kube-system/dns UDP 53 Reached by NetworkPolicy/shop/out egress[1]
   shop/web -> kube-system/dns TCP 53 TimedOut
   shop/web -> outside TCP 443 TimedOut by NetworkPolicy/shop/out
   shop/web -> shop/caller ICMP TimedOut
-  shop/caller -> shop/web TCP 80 Reached by no isolation; no isolation
+  shop/caller -> shop/web TCP 80 Reached by nothing
   shop/caller -> shop/web ICMP Reached
   shop/caller -> shop/web TCP 81 Refused

@@ -5,12 +5,10 @@ cluster
   pod shop/near on node-a app=client
   pod shop/far on node-b app=client
 
-open near shop/near -> shop/web TCP 80
-open far shop/far -> shop/web TCP 80
-open datagrams shop/far -> shop/web UDP 53
-exchange near Reached
-exchange far Reached
-exchange datagrams Reached
+open them shop/near -> shop/web TCP 80
+open them shop/far -> shop/web TCP 80
+open them shop/far -> shop/web UDP 53
+exchange them Reached
 
 apply deny.yaml
   apiVersion: networking.k8s.io/v1
@@ -19,17 +17,13 @@ apply deny.yaml
   spec:
     podSelector: {matchLabels: {app: web}}
 
-exchange near TimedOut
-exchange far TimedOut
-exchange datagrams TimedOut
+exchange them TimedOut
 probe
-  shop/far -> shop/web TCP 80 TimedOut by no isolation; NetworkPolicy/shop/deny
+  shop/far -> shop/web TCP 80 TimedOut by NetworkPolicy/shop/deny
 
 remove deny.yaml
 
-exchange near Reached
-exchange far Reached
-exchange datagrams Reached
+exchange them Reached
 
 apply egress.yaml
   apiVersion: networking.k8s.io/v1
@@ -39,12 +33,8 @@ apply egress.yaml
     podSelector: {matchLabels: {app: client}}
     policyTypes: [Egress]
 
-exchange near TimedOut
-exchange far TimedOut
-exchange datagrams TimedOut
+exchange them TimedOut
 
 remove egress.yaml
 
-exchange near Reached
-exchange far Reached
-exchange datagrams Reached
+exchange them Reached

@@ -22,8 +22,8 @@ apply blocks.yaml
           - ipBlock: {cidr: "fd00:18::/64"}
 
 probe
-  shop/inside -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/blocks ingress[0]
-  shop/excepted -> shop/web TCP 80 TimedOut by no isolation; NetworkPolicy/shop/blocks
+  shop/inside -> shop/web TCP 80 Reached by NetworkPolicy/shop/blocks ingress[0]
+  shop/excepted -> shop/web TCP 80 TimedOut by NetworkPolicy/shop/blocks
   shop/web -> outside TCP 443 IPv4 TimedOut by NetworkPolicy/shop/blocks
   shop/web -> outside TCP 443 IPv6 Reached by NetworkPolicy/shop/blocks egress[0]
   shop/web -> shop/inside ICMP TimedOut by NetworkPolicy/shop/blocks

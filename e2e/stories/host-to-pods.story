@@ -1,4 +1,5 @@
-# What a node sends to its own pods always passes (the kubelet's probes); what other nodes send meets policy.
+# What a node sends to its own pods always passes (the kubelet's probes); what other nodes send meets policy. A node speaks to
+# pods of other nodes from its gateway's address.
 
 cluster
   pod shop/web on node-a app=web TCP/80
@@ -28,7 +29,7 @@ apply allow.yaml
   spec:
     podSelector: {}
     ingress:
-      - from: [{ipBlock: {cidr: 172.18.0.0/24}}, {ipBlock: {cidr: "fd00:18::/64"}}]
+      - from: [{ipBlock: {cidr: 10.10.2.1/32}}, {ipBlock: {cidr: "fd00:10:0:2::1/128"}}]
 
 probe
   node-b -> shop/web TCP 80 Reached

@@ -15,8 +15,8 @@ apply policy.yaml
       - from: [{podSelector: {matchLabels: {app: client}}}]
 
 probe
-  shop/client -> shop/web ICMP Reached by no isolation; NetworkPolicy/shop/all-of-client ingress[0]
-  shop/stranger -> shop/web ICMP TimedOut by no isolation; NetworkPolicy/shop/all-of-client
+  shop/client -> shop/web ICMP Reached by NetworkPolicy/shop/all-of-client ingress[0]
+  shop/stranger -> shop/web ICMP TimedOut by NetworkPolicy/shop/all-of-client
   shop/client -> shop/web UDP 54 Refused
 
 apply policy.yaml

@@ -16,7 +16,7 @@ apply http.yaml
       - ports: [{port: http}]
 
 probe
-  shop/client -> shop/one TCP 80 Reached by no isolation; NetworkPolicy/shop/http ingress[0]
+  shop/client -> shop/one TCP 80 Reached by NetworkPolicy/shop/http ingress[0]
   shop/client -> shop/one TCP 81 TimedOut
   shop/client -> shop/two TCP 8080 Reached
   shop/client -> shop/two TCP 80 TimedOut
@@ -33,7 +33,7 @@ apply http.yaml
       - ports: [{port: http}]
 
 probe
-  shop/client -> shop/one TCP 80 Reached by NetworkPolicy/shop/http egress[0]; no isolation
+  shop/client -> shop/one TCP 80 Reached by NetworkPolicy/shop/http egress[0]
   shop/client -> shop/one TCP 81 TimedOut by NetworkPolicy/shop/http
   shop/client -> shop/two TCP 8080 Reached
   shop/client -> shop/two TCP 80 TimedOut

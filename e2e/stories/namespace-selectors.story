@@ -20,9 +20,9 @@ apply policy.yaml
       - from: [{namespaceSelector: {matchLabels: {team: blue}}}]
 
 probe
-  blue/client -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/from ingress[0]
+  blue/client -> shop/web TCP 80 Reached by NetworkPolicy/shop/from ingress[0]
   blue/other -> shop/web TCP 80 Reached
-  green/client -> shop/web TCP 80 TimedOut by no isolation; NetworkPolicy/shop/from
+  green/client -> shop/web TCP 80 TimedOut by NetworkPolicy/shop/from
   shop/client -> shop/web TCP 80 TimedOut
 
 apply policy.yaml

@@ -18,8 +18,8 @@ attach watched by shop/near shop/far
   pod shop/web on node-a app=web TCP/80 address=10.10.1.77 address=fd00:10:0:1::77
 
 probe
-  shop/near -> shop/web TCP 80 TimedOut by no isolation; NetworkPolicy/shop/friends-only
-  shop/friend -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/friends-only ingress[0]
+  shop/near -> shop/web TCP 80 TimedOut by NetworkPolicy/shop/friends-only
+  shop/friend -> shop/web TCP 80 Reached by NetworkPolicy/shop/friends-only ingress[0]
 
 detach shop/web
 
@@ -27,4 +27,4 @@ attach
   pod shop/other on node-a app=other TCP/80 address=10.10.1.77 address=fd00:10:0:1::77
 
 probe
-  shop/near -> shop/other TCP 80 Reached by no isolation; no isolation
+  shop/near -> shop/other TCP 80 Reached by nothing

@@ -16,8 +16,8 @@ apply range.yaml
 probe
   shop/client -> shop/web TCP 7999 TimedOut
   shop/client -> shop/web TCP 8000 Reached
-  shop/client -> shop/web TCP 8005 Reached by no isolation; NetworkPolicy/shop/range ingress[0]
+  shop/client -> shop/web TCP 8005 Reached by NetworkPolicy/shop/range ingress[0]
   shop/client -> shop/web TCP 8006 Refused
   shop/client -> shop/web TCP 8010 Reached
   shop/client -> shop/web TCP 8011 TimedOut
-  shop/client -> shop/web UDP 8005 TimedOut by no isolation; NetworkPolicy/shop/range
+  shop/client -> shop/web UDP 8005 TimedOut by NetworkPolicy/shop/range

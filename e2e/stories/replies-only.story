@@ -5,12 +5,10 @@ cluster
   pod shop/near on node-a app=client
   pod shop/far on node-b app=client
 
-open near shop/near -> shop/server UDP 5004
-open far shop/far -> shop/server UDP 5004
-stream near
-stream far
-streaming near yes
-streaming far yes
+open both shop/near -> shop/server UDP 5004
+open both shop/far -> shop/server UDP 5004
+stream both
+streaming both yes
 
 apply unrelated.yaml
   apiVersion: networking.k8s.io/v1
@@ -21,8 +19,7 @@ apply unrelated.yaml
     ingress:
       - from: [{podSelector: {matchLabels: {app: client}}}]
 
-streaming near yes
-streaming far yes
+streaming both yes
 
 apply unrelated.yaml
   apiVersion: networking.k8s.io/v1
@@ -31,5 +28,4 @@ apply unrelated.yaml
   spec:
     podSelector: {matchLabels: {app: server}}
 
-streaming near no
-streaming far no
+streaming both no

@@ -18,12 +18,12 @@ open kept shop/client -> shop/web TCP 80
 restart agent node-a
 exchange kept Reached
 probe
-  shop/client -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/clients ingress[0]
-  shop/stranger -> shop/web TCP 80 TimedOut by no isolation; NetworkPolicy/shop/clients
+  shop/client -> shop/web TCP 80 Reached by NetworkPolicy/shop/clients ingress[0]
+  shop/stranger -> shop/web TCP 80 TimedOut by NetworkPolicy/shop/clients
 
 restart agent node-b
 restart controller
 exchange kept Reached
 probe
-  shop/client -> shop/web TCP 80 Reached by no isolation; NetworkPolicy/shop/clients ingress[0]
-  shop/stranger -> shop/web TCP 80 TimedOut by no isolation; NetworkPolicy/shop/clients
+  shop/client -> shop/web TCP 80 Reached by NetworkPolicy/shop/clients ingress[0]
+  shop/stranger -> shop/web TCP 80 TimedOut by NetworkPolicy/shop/clients

@@ -10,8 +10,8 @@ cluster
   serve node-b TCP/10250
 
 probe
-  shop/near -> shop/web TCP 80 Reached by no isolation; no isolation
-  shop/far -> shop/web TCP 80 Reached by no isolation; no isolation
+  shop/near -> shop/web TCP 80 Reached by nothing
+  shop/far -> shop/web TCP 80 Reached by nothing
   shop/near -> shop/web UDP 53 Reached
   shop/far -> shop/web UDP 53 Reached
   shop/near -> shop/web ICMP Reached

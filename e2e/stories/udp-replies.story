@@ -13,8 +13,8 @@ apply policy.yaml
     podSelector: {matchLabels: {app: closed}}
 
 probe
-  shop/closed -> shop/server UDP 53 Reached by no isolation; no isolation
+  shop/closed -> shop/server UDP 53 Reached by nothing
   shop/closed -> shop/server TCP 80 Reached
   shop/closed -> shop/server TCP 81 Refused
   shop/closed -> outside UDP 53 Reached
-  shop/server -> shop/closed UDP 53 TimedOut by no isolation; NetworkPolicy/shop/closed
+  shop/server -> shop/closed UDP 53 TimedOut by NetworkPolicy/shop/closed

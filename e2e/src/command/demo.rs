@@ -98,7 +98,7 @@ pub async fn run(arguments: Arguments) -> Result<bool> {
         "steps": steps.len(),
         "nodes": nodes,
         "pods": pods,
-        "seconds": (start.elapsed().as_secs_f32() * 10.0).round() / 10.0,
+        "seconds": (start.elapsed().as_secs_f64() * 10.0).round() / 10.0,
     });
     println!();
     summary(arguments.lab.datapath, 0, &own);
@@ -158,7 +158,8 @@ async fn show_changes(stage: &Stage, before: &Matrix, asked: &Asked) -> Result<(
     for (from, to, was, is) in differences {
         let question = &asked.questions[&(from.to_owned(), to.to_owned())];
         let by = stage.decided_by(question).await?;
-        println!("   {from} -> {to}: {was} -> {is}, by {}", by.join(", "));
+        let by = if by.is_empty() { "no policy".to_owned() } else { by.join(", ") };
+        println!("   {from} -> {to}: {was} -> {is}, by {by}");
     }
     Ok(())
 }
@@ -198,8 +199,8 @@ fn read_expected(path: &Path) -> Result<Vec<(String, Matrix)>> {
 async fn show_flows(stage: &mut Stage) -> Result<()> {
     for node in stage.lab().nodes() {
         let socket = node.agent_socket();
-        let text = get(&socket, "/v1/flows?table=IngressRule", Duration::from_secs(10)).await?.text();
-        let lines: Vec<&str> = text.lines().collect();
+        let answer = get(&socket, "/v1/flows?table=IngressRule", Duration::from_secs(10)).await?.json()?;
+        let lines: Vec<String> = serde_json::from_value(answer).context("flows are lines")?;
         println!("\n== Ingress rules in the switch of {}, {} flows", node.name(), lines.len());
         for line in lines.iter().take(FLOWS_SHOWN) {
             println!("   {line}");

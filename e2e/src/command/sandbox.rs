@@ -1,10 +1,11 @@
 //! `lab sandbox`: a lab that stays up until its shell ends.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tokio::process::Command;
 
 use super::{LabArguments, say, summary};
 use crate::cluster::{complete, read};
@@ -28,12 +29,13 @@ pub async fn run(arguments: Arguments) -> Result<bool> {
     let rc = stage.lab().folder().join("sandbox.sh");
     std::fs::write(&rc, script).with_context(|| format!("cannot write {}", rc.display()))?;
     let source = stage.lab().source().folder().to_owned();
-    let status = tokio::task::spawn_blocking(move || {
-        Command::new("bash").arg("--rcfile").arg(&rc).arg("-i").env("BASH_ENV", &rc).current_dir(source).status()
-    })
-    .await
-    .context("the shell's thread panicked")?
-    .context("cannot start bash")?;
+    let mut shell = Command::new("bash");
+    if std::io::stdin().is_terminal() {
+        shell.arg("--rcfile").arg(&rc).arg("-i");
+    } else {
+        shell.arg("-c").arg("source \"$0\"; source /dev/stdin").arg(&rc);
+    }
+    let status = shell.current_dir(source).kill_on_drop(true).status().await.context("cannot start bash")?;
     say(&format!("the shell ended ({status}); taking everything down"));
     let left_behind = stage.strike();
     for thing in &left_behind {
@@ -46,7 +48,7 @@ pub async fn run(arguments: Arguments) -> Result<bool> {
 /// Shell functions for the lab's nodes and pods, and what to try.
 fn script(stage: &mut Stage) -> String {
     let lab = stage.lab();
-    let mut script = String::from("# The sandbox's commands.\n[ -f ~/.bashrc ] && . ~/.bashrc\nPS1='sandbox \\W> '\n");
+    let mut script = String::from("# The sandbox's commands.\nPS1='sandbox \\W> '\n");
     let mut places = String::new();
     for node in lab.nodes() {
         places.push_str(&format!("    {}) echo {} ;;\n", node.name(), node.namespace().path().display()));
@@ -60,7 +62,7 @@ fn script(stage: &mut Stage) -> String {
         outside.display()
     ));
     script.push_str(
-        "in() {\n  local at; at=$(place \"$1\") || return; shift\n  nsenter --net=\"$at\" \"${@:-bash}\"\n}\n",
+        "at() {\n  local where; where=$(place \"$1\") || return; shift\n  nsenter --net=\"$where\" \"${@:-bash}\"\n}\n",
     );
     let mut sockets = String::new();
     for node in lab.nodes() {
@@ -70,10 +72,10 @@ fn script(stage: &mut Stage) -> String {
         "agent() {{\n  case \"$1\" in\n{sockets}    *) echo \"no such node: $1\" >&2; return 1 ;;\n  esac\n}}\n"
     ));
     script.push_str("flows() { curl -s --unix-socket \"$(agent \"$1\")\" \"http://localhost/v1/flows${2:+?$2}\"; }\n");
-    script.push_str("say() {\n  in \"$1\" bash -c 'exec 3<>\"/dev/tcp/$0/$1\" && echo hello >&3 && timeout 2 head -n 1 <&3 || echo nothing' \"$2\" \"$3\"\n}\n");
+    script.push_str("say() {\n  at \"$1\" bash -c 'exec 3<>\"/dev/tcp/$0/$1\" && echo hello >&3 && timeout 2 head -n 1 <&3 || echo nothing' \"$2\" \"$3\"\n}\n");
     script.push_str("try() {\ncat <<'END'\n");
     script.push_str(&things_to_try(stage));
-    script.push_str("END\n}\n[ -n \"${PS1:-}\" ] && try\n");
+    script.push_str("END\n}\ntry\n");
     script
 }
 
@@ -97,9 +99,9 @@ fn things_to_try(stage: &mut Stage) -> String {
     });
     let node = lab.nodes().first().map(|node| node.name().to_owned()).unwrap_or_default();
     text.push_str(&format!(
-        "\nThings to try:\n  in {client} ping -c 1 {address}      a command in a pod, a node or `outside`\n  say {client} {address} {port}        a line to a server; it answers with its name\n  \
+        "\nThings to try:\n  at {client} ping -c 1 {address}      a command in a pod, a node or `outside`\n  say {client} {address} {port}        a line to a server; it answers with its name\n  \
          ls; $EDITOR *.yaml          change a policy and ask again\n  flows {node} table=IngressRule   what is in a switch, with names\n  \
-         in {node} ip route           a node's own view\n  try                          this text again;  exit takes everything down\n\n"
+         at {node} ip route           a node's own view\n  try                          this text again;  exit takes everything down\n\n"
     ));
     text
 }

@@ -60,7 +60,7 @@ pub async fn run(arguments: Arguments) -> Result<bool> {
         "insensitive": insensitive,
         "judged": judged,
         "left_behind": left_behind,
-        "seconds": (start.elapsed().as_secs_f32() * 10.0).round() / 10.0,
+        "seconds": (start.elapsed().as_secs_f64() * 10.0).round() / 10.0,
     });
     summary(arguments.lab.datapath, 0, &own);
     Ok(failed == 0 && insensitive == 0)
@@ -71,9 +71,10 @@ async fn told<'a>(story: &'a Story, options: &Options) -> (&'a Story, Result<Out
 }
 
 fn show(story: &Story, outcome: &Outcome) {
-    let seconds = outcome.took.as_secs_f32();
+    let seconds: Vec<String> = outcome.took.iter().map(|took| format!("{:.1}", took.as_secs_f64())).collect();
+    let seconds = seconds.join(" + ");
     let word = if outcome.plain.differences.is_empty() { "ok" } else { "FAILED" };
-    println!("{word:<7} {} ({} judged, {seconds:.1} s): {}", story.name, outcome.plain.judged, story.about);
+    println!("{word:<7} {} ({} judged, {seconds} s): {}", story.name, outcome.plain.judged, story.about);
     for difference in &outcome.plain.differences {
         println!("          {difference}");
     }

@@ -215,7 +215,7 @@ impl Lab {
         })?;
         for node in &mut self.nodes {
             let sockets = [node.agent_socket(), node.cni_socket()];
-            let agent = node.agent().context("the agent is not started")?;
+            let agent = node.agent_mut().context("the agent is not started")?;
             let what = format!("{} to serve", agent.name());
             let waited = self.pace.until(&what, Duration::from_secs(15), || {
                 agent.check()?;
@@ -237,15 +237,16 @@ impl Lab {
             let plugin = self.plugin(index);
             calls.push((plan, index, plugin));
         }
-        let (name, nodes) = (&self.name, &self.nodes);
-        let attached: Vec<Pod> = stream::iter(calls)
+        let (name, nodes, pace) = (&self.name, &self.nodes, self.pace);
+        let attached: Result<Vec<Pod>> = stream::iter(calls)
             .map(|(plan, index, plugin)| async move {
                 let namespace = sandbox(name, &plan)?;
-                attach_one(plan, namespace, &nodes[index], plugin).await
+                attach_one(plan, namespace, &nodes[index], plugin, pace).await
             })
             .buffer_unordered(ATTACHED_AT_ONCE)
             .try_collect()
-            .await?;
+            .await;
+        let attached = attached.map_err(|error| self.explained(error))?;
         self.pods.extend(attached.into_iter().map(|pod| (pod.plan().key(), Arc::new(pod))));
         Ok(())
     }
@@ -258,7 +259,7 @@ impl Lab {
     /// Attaches one pod whose namespace is there already.
     pub async fn attach_in(&mut self, plan: PodPlan, namespace: Arc<Namespace>) -> Result<()> {
         let index = self.node_index(&plan.node)?;
-        let pod = attach_one(plan, namespace, &self.nodes[index], self.plugin(index)).await?;
+        let pod = attach_one(plan, namespace, &self.nodes[index], self.plugin(index), self.pace).await?;
         self.pods.insert(pod.plan().key(), Arc::new(pod));
         Ok(())
     }
@@ -291,9 +292,10 @@ impl Lab {
         for daemon in self.daemons() {
             daemon.check()?;
         }
-        let answer = answer?;
+        let answer = answer.map_err(|error| self.explained(error))?;
         if answer.status != 200 {
-            bail!("the nodes did not realise the source within {} s: {}", limit.as_secs(), answer.text());
+            let what = format!("the nodes did not realise the source within {} s: {}", limit.as_secs(), answer.text());
+            return Err(self.explained(anyhow::Error::msg(what)));
         }
         answer.json()
     }
@@ -379,6 +381,17 @@ impl Lab {
         leftovers.find()
     }
 
+    /// An error with what the daemons said last.
+    fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        let agents = self.nodes.iter().filter_map(Node::agent);
+        let logs = self
+            .controller
+            .iter()
+            .chain(agents)
+            .map(|daemon| format!("the end of the log of {}:\n{}", daemon.name(), daemon.log_end()));
+        anyhow::Error::msg(format!("{error:#}\n{}", logs.collect::<String>().trim_end()))
+    }
+
     fn node_index(&self, name: &str) -> Result<usize> {
         self.nodes
             .iter()
@@ -419,11 +432,11 @@ fn sandbox(name: &LabName, plan: &PodPlan) -> Result<Arc<Namespace>> {
     Namespace::create(name.namespace(&format!("{}_{}", plan.namespace, plan.name))).map(Arc::new)
 }
 
-async fn attach_one(plan: PodPlan, namespace: Arc<Namespace>, node: &Node, plugin: Plugin) -> Result<Pod> {
+async fn attach_one(plan: PodPlan, namespace: Arc<Namespace>, node: &Node, plugin: Plugin, pace: Pace) -> Result<Pod> {
     // The call waits for a process; the node's namespace is only needed to start it.
     let key = plan.key();
     let node = node.namespace().clone();
-    tokio::task::spawn_blocking(move || Pod::attach(plan, namespace, &node, &plugin))
+    tokio::task::spawn_blocking(move || Pod::attach(plan, namespace, &node, &plugin, pace))
         .await
         .with_context(|| format!("attaching {key} panicked"))?
 }

@@ -7,14 +7,16 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 
-use super::process::{Daemon, ip, run, run_for_output};
+use super::process::{Daemon, ip, run};
 use super::underlay::{OUTSIDE, OUTSIDE_V6, PREFIX_V4, PREFIX_V6, Underlay};
 use super::{Datapath, LabName, Namespace, Pace, Switch};
+
+/// Holds the uplink and the node's addresses on the userspace datapath.
+const UPLINK_BRIDGE: &str = "br-phy";
 
 /// What a node is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +62,11 @@ impl Node {
         let folder = folder.join(&plan.name);
         let mut switch = Switch::start(&namespace, &folder.join("ovs"), datapath, Pace::of(datapath))?;
         underlay.plug(&namespace, &format!("node{index}"))?;
-        let device = match datapath {
+        let uplink = match datapath {
             Datapath::System => "eth0",
             Datapath::Netdev => take_uplink(&namespace, &mut switch)?,
         };
-        ip(&namespace, &addressing(&plan, device)).with_context(|| format!("cannot address node {}", plan.name))?;
+        ip(&namespace, &addressing(&plan, uplink)).with_context(|| format!("cannot address node {}", plan.name))?;
         let agent_folder = folder.join("agent");
         std::fs::create_dir_all(&agent_folder).with_context(|| format!("cannot create {}", agent_folder.display()))?;
         Ok(Self { plan, agent: None, agent_folder, switch, namespace: Arc::new(namespace), datapath })
@@ -110,19 +112,10 @@ impl Node {
         std::fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))
     }
 
-    /// Kills ovs-vswitchd and starts it again: an empty switch with the ports it had. On the userspace datapath the bridge that
-    /// has the node's address ends with the process, so the address is given anew.
+    /// Kills ovs-vswitchd and starts it again: an empty switch with the ports it had. Its interfaces outlive it, with their
+    /// addresses, also on the userspace datapath (taps that it has made persistent).
     pub fn restart_switch(&mut self) -> Result<()> {
-        self.switch.restart(&self.namespace)?;
-        if self.datapath == Datapath::System {
-            return Ok(());
-        }
-        let namespace = &self.namespace;
-        Pace::of(self.datapath).until("the switch to have its bridges", Duration::from_secs(10), || {
-            let shown = run_for_output(namespace, &["ip", "link", "show", "dev", "br-phy"], &[], "")?;
-            Ok(shown.status.success().then_some(()))
-        })?;
-        ip(namespace, &addressing(&self.plan, "br-phy")).context("cannot address the node again")
+        self.switch.restart(&self.namespace)
     }
 
     /// What it was to be.
@@ -146,8 +139,21 @@ impl Node {
     }
 
     /// The agent, once started.
-    pub fn agent(&mut self) -> Option<&mut Daemon> {
+    pub fn agent(&self) -> Option<&Daemon> {
+        self.agent.as_ref()
+    }
+
+    /// The same, to ask after or to end.
+    pub fn agent_mut(&mut self) -> Option<&mut Daemon> {
         self.agent.as_mut()
+    }
+
+    /// The interface with the node's addresses.
+    pub fn uplink(&self) -> &'static str {
+        match self.datapath {
+            Datapath::System => "eth0",
+            Datapath::Netdev => UPLINK_BRIDGE,
+        }
     }
 
     /// Where the agent answers questions.
@@ -181,21 +187,21 @@ fn take_uplink(namespace: &Namespace, switch: &mut Switch) -> Result<&'static st
         namespace,
         &[
             "add-br",
-            "br-phy",
+            UPLINK_BRIDGE,
             "--",
             "set",
             "bridge",
-            "br-phy",
+            UPLINK_BRIDGE,
             "datapath_type=netdev",
             "fail_mode=standalone",
             &hwaddr,
             "--",
             "add-port",
-            "br-phy",
+            UPLINK_BRIDGE,
             "eth0",
         ],
     )?;
-    Ok("br-phy")
+    Ok(UPLINK_BRIDGE)
 }
 
 fn addressing(plan: &NodePlan, device: &str) -> Vec<String> {

@@ -3,13 +3,19 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::Namespace;
 use super::process::run_for_output;
+use super::{Namespace, Pace};
+
+/// A well-known error code of the CNI specification 1.1.
+const TRY_AGAIN_LATER: u32 = 11;
+/// For how long a plugin may say so.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a pod is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +61,20 @@ pub struct Plugin {
 }
 
 impl Pod {
-    /// Has the plugin attach a pod's namespace (CNI ADD). `node` is where the runtime runs.
-    pub fn attach(plan: PodPlan, namespace: Arc<Namespace>, node: &Namespace, plugin: &Plugin) -> Result<Self> {
+    /// Has the plugin attach a pod's namespace (CNI ADD). `node` is where the runtime runs. As a kubelet does, asks again
+    /// while the plugin says "try again later" (a node that has only just started says so).
+    pub fn attach(
+        plan: PodPlan,
+        namespace: Arc<Namespace>,
+        node: &Namespace,
+        plugin: &Plugin,
+        pace: Pace,
+    ) -> Result<Self> {
         // A container's sandbox has its own id; the namespace's name is as unique.
         let container = namespace.name().to_owned();
         let mut pod = Self { plan, container, addresses: Vec::new(), namespace };
-        let answer = pod.call("ADD", node, plugin)?;
+        let what = format!("{} to be attached", pod.plan.key());
+        let answer = pace.until(&what, PATIENCE, || pod.call("ADD", node, plugin))?;
         pod.addresses =
             addresses_of(&answer).with_context(|| format!("CNI ADD of {} answered {answer}", pod.plan.key()))?;
         Ok(pod)
@@ -68,7 +82,7 @@ impl Pod {
 
     /// Has the plugin detach the pod (CNI DEL).
     pub fn detach(&self, node: &Namespace, plugin: &Plugin) -> Result<()> {
-        self.call("DEL", node, plugin).map(drop)
+        self.call("DEL", node, plugin)?.with_context(|| format!("CNI DEL of {} is put off", self.plan.key())).map(drop)
     }
 
     /// What it was to be.
@@ -91,8 +105,8 @@ impl Pod {
         &self.namespace
     }
 
-    /// One call of the plugin: variables and standard input as the CNI specification 1.1 has them.
-    fn call(&self, command: &str, node: &Namespace, plugin: &Plugin) -> Result<Value> {
+    /// One call of the plugin: variables and standard input as the CNI specification 1.1 has them. None: try again later.
+    fn call(&self, command: &str, node: &Namespace, plugin: &Plugin) -> Result<Option<Value>> {
         let mut configuration = json!({
             "cniVersion": "1.1.0",
             "name": "ferrant",
@@ -123,6 +137,10 @@ impl Pod {
         let output = run_for_output(node, &[&program], &environment, &configuration.to_string())?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
+            let refusal: Option<Value> = serde_json::from_str(&text).ok();
+            if refusal.is_some_and(|refusal| refusal["code"] == TRY_AGAIN_LATER) {
+                return Ok(None);
+            }
             bail!(
                 "CNI {command} of {} on {} failed ({}): {}{}",
                 self.plan.key(),
@@ -133,9 +151,11 @@ impl Pod {
             );
         }
         if text.trim().is_empty() {
-            return Ok(Value::Null);
+            return Ok(Some(Value::Null));
         }
-        serde_json::from_str(&text).with_context(|| format!("CNI {command} of {} answered {text}", self.plan.key()))
+        serde_json::from_str(&text)
+            .map(Some)
+            .with_context(|| format!("CNI {command} of {} answered {text}", self.plan.key()))
     }
 }
 

@@ -41,7 +41,7 @@ impl Daemon {
         let mut process = Command::new("setpriv");
         process.args(["--pdeathsig", "KILL", "--"]).args(command);
         process.envs(environment.iter().map(|(key, value)| (key, value)));
-        process.stdin(Stdio::null()).stdout(output).stderr(errors);
+        process.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(output).stderr(errors);
         let child = namespace
             .run(move || process.spawn())?
             .with_context(|| format!("cannot start {name}: {}", command.join(" ")))?;

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use apis::query::{TRACE_PATH, TraceAnswer, TraceRequest, TraceSource};
+use apis::query::{Names, TRACE_PATH, TraceAnswer, TraceRequest, TraceSource};
 
 use super::{Place, Question, Stage};
 use crate::lab::post;
 
 const LIMIT: Duration = Duration::from_secs(10);
-/// What the node itself sends has no rule to name.
-const NO_RULE: u32 = 0;
+/// Numbers that name no rule and no isolation: none looked, there is no isolation, or the direction is another node's.
+const NOTHING: [u32; 3] = [0, 2, 4];
 
 impl Stage {
     /// The rules or isolations that decide about the packet of a question: of egress, then of ingress.
@@ -32,6 +32,7 @@ impl Stage {
             ct: None,
         };
         let mut by = Vec::new();
+        // What decides on the other side of a tunnel is the other node's to say.
         let source_node = self.node_of(&question.from);
         let destination_node = self.node_of(&question.to);
         let mut passed = true;
@@ -41,15 +42,18 @@ impl Stage {
                 _ => TraceSource::Gateway(true),
             };
             let answer = self.trace(node, &request(source)).await?;
-            by.extend(named(&answer));
+            by.extend(named(&answer.egress));
+            if source_node == destination_node {
+                by.extend(named(&answer.ingress));
+            }
             passed = answer.outcome != "Dropped";
         }
-        if let Some(node) = destination_node.filter(|_| passed && source_node != self.node_of(&question.to)) {
+        if let Some(node) = destination_node.filter(|node| passed && source_node.as_ref() != Some(node)) {
             let source = match source_node {
                 Some(source_node) => TraceSource::Tunnel(source_node),
                 None => TraceSource::Gateway(false),
             };
-            by.extend(named(&self.trace(&node, &request(source)).await?));
+            by.extend(named(&self.trace(&node, &request(source)).await?.ingress));
         }
         Ok(by)
     }
@@ -67,7 +71,6 @@ impl Stage {
     }
 }
 
-fn named(answer: &TraceAnswer) -> Vec<String> {
-    let decisions = [&answer.egress, &answer.ingress];
-    decisions.into_iter().filter(|names| names.number != NO_RULE).flat_map(|names| names.names.clone()).collect()
+fn named(decision: &Names) -> Vec<String> {
+    if NOTHING.contains(&decision.number) { Vec::new() } else { decision.names.clone() }
 }

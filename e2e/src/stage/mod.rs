@@ -12,11 +12,11 @@ mod question;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::cluster::Cluster;
-use crate::lab::{Lab, Options, PodPlan};
-use crate::probe::{Patience, Protocol, Servers, serve};
+use crate::lab::{Lab, Options, PodPlan, ip};
+use crate::probe::{Patience, Probe, Protocol, Servers, Verdict, send_all, serve};
 
 pub use place::Place;
 pub use question::{Answer, Question, ask_in_order};
@@ -38,10 +38,36 @@ impl Stage {
         let lab = Lab::up(options, cluster.nodes.clone(), &cluster.files).await?;
         let patience = Patience::new(lab.pace());
         let mut stage = Self { lab, servers: Servers::default(), served: BTreeSet::new(), patience, cluster };
+        stage.lab.settle().await?;
+        stage.greet().await?;
         say(&format!("attaching {} pods through the CNI plugin", stage.cluster.pods.len()));
         stage.attach(stage.cluster.pods.clone()).await?;
         stage.lab.settle().await?;
         Ok(stage)
+    }
+
+    /// Lets every node find every other's link address by itself. A userspace switch learns addresses for its tunnels from
+    /// replies that it sees, and drops the packet for which it must ask first; afterwards a lost packet is somebody's fault.
+    async fn greet(&self) -> Result<()> {
+        for node in self.lab.nodes() {
+            // Forgets what the node learnt from questions of others: it must ask, to see replies.
+            ip(node.namespace(), &[format!("neigh flush dev {}", node.uplink())])?;
+            let own = |address: &&IpAddr| node.plan().addresses.iter().any(|own| own.is_ipv6() == address.is_ipv6());
+            let others = self.lab.nodes().iter().filter(|other| other.name() != node.name());
+            let greetings: Vec<Probe> = others
+                .flat_map(|other| other.plan().addresses.iter().filter(own))
+                .map(|address| Probe::new(node.namespace(), *address, Protocol::Icmp, 0))
+                .collect();
+            for (reply, probe) in send_all(&greetings, &self.patience).await.into_iter().zip(&greetings) {
+                ensure!(
+                    reply?.verdict == Verdict::Reached,
+                    "{} does not reach {} on the underlay",
+                    probe.from.name(),
+                    probe.to
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Attaches pods and starts the servers of the ports that they declare.

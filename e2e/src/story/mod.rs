@@ -31,7 +31,7 @@
 //!   shop/client -> outside TCP 443 IPv4 seen=node-a Reached
 //!   shop/client -> shop/web UDP 53 size=full Reached
 //!
-//! open a shop/client -> shop/web TCP 80           a conversation that is kept, one a family
+//! open a shop/client -> shop/web TCP 80           a conversation that is kept, one a family; more may share the name
 //! exchange a Reached
 //! stream a                                        the server speaks alone from now on (UDP)
 //! streaming a yes

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use futures::future::try_join_all;
 
 use super::step::{ForgeLine, ProbeLine, Seen, Size, Step, Story};
 use crate::cluster::{complete, read_texts};
@@ -36,24 +37,27 @@ pub struct Outcome {
     pub plain: Telling,
     /// The debug verdicts under which it passes all the same.
     pub insensitive_to: Vec<DebugVerdict>,
-    /// How long it all took.
-    pub took: Duration,
+    /// How long each telling took: as it is, allowing all, dropping all.
+    pub took: Vec<Duration>,
 }
 
 /// Tells a story as it is, and, when it is about policy, on pipelines without policy, where it must fail.
 pub async fn tell_thrice(story: &Story, options: &Options) -> Result<Outcome> {
     let start = Instant::now();
     let plain = tell(story, options.clone(), false).await?;
+    let mut took = vec![start.elapsed()];
     let mut insensitive_to = Vec::new();
     if story.not_about_policy.is_none() && plain.differences.is_empty() {
         for verdict in [DebugVerdict::AllowAll, DebugVerdict::DropAll] {
+            let start = Instant::now();
             let debug = Options { debug_verdict: Some(verdict), ..options.clone() };
             if tell(story, debug, true).await?.differences.is_empty() {
                 insensitive_to.push(verdict);
             }
+            took.push(start.elapsed());
         }
     }
-    Ok(Outcome { plain, insensitive_to, took: start.elapsed() })
+    Ok(Outcome { plain, insensitive_to, took })
 }
 
 /// Tells a story once. With `stop_early` the first difference ends it: one is enough to know.
@@ -175,7 +179,7 @@ impl Teller {
                 Err(error) => self.differences.push(format!("opening {name} ({}): {error:#}", described(&question))),
             }
         }
-        self.conversations.insert(name.to_owned(), opened);
+        self.conversations.entry(name.to_owned()).or_default().extend(opened);
         Ok(())
     }
 
@@ -188,10 +192,8 @@ impl Teller {
             Verdict::Reached => self.stage.lab().pace().allow(REVIVAL),
             _ => self.stage.patience().limit(),
         };
-        let mut seen = Vec::new();
-        for conversation in self.conversations(name)? {
-            seen.push(conversation.exchange(limit).await?);
-        }
+        let exchanges = self.conversations(name)?.iter_mut().map(|conversation| conversation.exchange(limit));
+        let seen = try_join_all(exchanges).await?;
         for verdict in seen {
             self.judge(line, &format!("an exchange of {name}"), &expected.to_string(), &verdict.to_string());
         }
@@ -201,10 +203,9 @@ impl Teller {
     async fn streaming(&mut self, line: usize, name: &str, wanted: bool) -> Result<()> {
         // One that must go on is heard for a while; one that must end has until then to do so.
         let limit = self.stage.lab().pace().allow(SILENCE_WITHIN);
-        let mut seen = Vec::new();
-        for conversation in self.conversations(name)? {
-            seen.push(conversation.listen(limit).await?);
-        }
+        // All at once: the time runs for each from the change on.
+        let listening = self.conversations(name)?.iter_mut().map(|conversation| conversation.listen(limit));
+        let seen = try_join_all(listening).await?;
         let word = |streaming: bool| if streaming { "streaming" } else { "silent" };
         for streaming in seen {
             self.judge(line, &format!("stream {name}"), word(wanted), word(streaming));
