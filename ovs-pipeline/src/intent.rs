@@ -122,6 +122,16 @@ pub enum Direction {
     Egress,
 }
 
+impl Direction {
+    /// The other one.
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
+}
+
 /// A policy rule whose services are numbers: one of the parts into which named ports split it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {

@@ -78,6 +78,7 @@ pub fn base_flows(datapath: Datapath, mode: PolicyMode, parts: &mut dyn FnMut(Pa
     feature::spoof_guard::base(sink)?;
     feature::conntrack::base(sink)?;
     feature::identity::base(sink)?;
+    feature::posture::base(sink)?;
     feature::verdict::base(mode, sink)?;
     feature::routing::base(sink)?;
     feature::output::base(sink)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use ovs_pipeline::{Direction, IdentityNumber, Intent, Peers, Protocol, Rule as Wanted, Service};
+use ovs_pipeline::{Datapath, Direction, IdentityNumber, Intent, Peers, Protocol, Rule as Wanted, Service};
 
 use super::needs::{List, Needs};
 use super::{Emit, IntentKey, Quarantine};
@@ -191,22 +191,40 @@ fn names_ports(rule: &Rule) -> bool {
     rule.services.iter().any(|service| matches!(service, RuleService::Name { .. }))
 }
 
-/// Notes whose addresses the rule needs.
+/// Notes whose addresses the rule needs, and in which directions.
 fn retain_lists(rule: &Rule, state: &State, needs: &mut Needs) -> Vec<(Direction, List)> {
     let mut lists = Vec::new();
+    let mut retain = |list: List, members: &Arc<[IdentityId]>| {
+        for direction in directions(rule, state) {
+            needs.retain(direction, list, members);
+            lists.push((direction, list));
+        }
+    };
     for group in rule.peers.iter().flat_map(|peers| peers.groups.iter()) {
         if let Some(members) = state.upstream.groups.get(group) {
-            needs.retain(rule.direction, List::Group(*group), members);
-            lists.push((rule.direction, List::Group(*group)));
+            retain(List::Group(*group), members);
         }
     }
     let by_address = rule.peers.as_ref().is_none_or(|peers| !peers.blocks.is_empty());
     if rule.direction == Direction::Egress && names_ports(rule) && by_address {
         let named: Arc<[IdentityId]> = anyone_named(rule, state).into_keys().collect();
-        needs.retain(Direction::Egress, List::Named(rule.id), &named);
-        lists.push((Direction::Egress, List::Named(rule.id)));
+        retain(List::Named(rule.id), &named);
     }
     lists
+}
+
+/// The directions in which a rule's peers have to be known: its own, and the other one where replies meet its mirror, which is
+/// SCTP on the userspace datapath.
+fn directions(rule: &Rule, state: &State) -> impl Iterator<Item = Direction> {
+    let sctp = |service: &RuleService| match service {
+        RuleService::Number(Service::Protocol(protocol) | Service::Ports { protocol, .. }) => {
+            *protocol == Protocol::Sctp
+        }
+        RuleService::Number(Service::Icmp { .. }) => false,
+        RuleService::Name { protocol, .. } => Protocol::from(*protocol) == Protocol::Sctp,
+    };
+    let mirrored = state.datapath == Datapath::Netdev && (rule.services.is_empty() || rule.services.iter().any(sctp));
+    std::iter::once(rule.direction).chain(mirrored.then_some(rule.direction.opposite()))
 }
 
 /// Resolved services by identity, for every identity on this node's map on which some port name of the rule resolves.

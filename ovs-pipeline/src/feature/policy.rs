@@ -13,7 +13,7 @@ use openflow::Field;
 use super::conntrack::SCTP;
 use super::spoof_guard::ICMPV6;
 use crate::flow::{Builder, IP_FAMILIES, IPV4, IPV6, Lane, Refusal, Side, Sink, identity_of};
-use crate::intent::{Action, Datapath, Direction, IpBlock, Peers, Protocol, Rule, Service};
+use crate::intent::{Action, Datapath, IpBlock, Peers, Protocol, Rule, Service};
 use crate::number::{ConjunctionNumber, IdentityNumber};
 use crate::ports;
 use crate::register::{self, Destination, SCTP_REPLY, Source, Verdict};
@@ -46,11 +46,7 @@ fn sctp_replies(rule: &Rule, sink: &mut Sink) -> Result<(), Refusal> {
     if services.is_empty() {
         return Ok(());
     }
-    let opposite = match rule.direction {
-        Direction::Ingress => Direction::Egress,
-        Direction::Egress => Direction::Ingress,
-    };
-    let lane = Lane::of(opposite);
+    let lane = Lane::of(rule.direction.opposite());
     let conjunction = ConjunctionNumber(rule.conjunction.0 | REPLY);
     // The pods that the rule applies to answer: they are the local side of the opposite direction.
     product(rule, conjunction, lane, dimensions(rule, lane, Ports::Source, Some(&services)), sink)
