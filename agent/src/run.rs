@@ -28,6 +28,7 @@ use crate::ovs::ovsdb::Client;
 use crate::serve::{cni, query};
 use crate::state::{Changed, State};
 use crate::turn::{Agent, Parts, TICK, pod_key, state_of};
+use crate::watch::journal::Journal;
 use crate::watch::stream::{self, Uplink};
 use crate::watch::{self};
 
@@ -70,6 +71,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         reexamine,
     };
     restore(&mut parts, &client);
+    let frames = config.run_dir.join("frames");
+    if let Some(frame) = Journal::load(&frames, &config.node) {
+        uplink.accepted_before(&frame.version);
+        parts.state.take_frame(frame, &mut Changed::default()); // the loop begins with a look at everything
+    }
 
     let worker = Worker::new(client.clone(), &config.bridge, datapath, tunnel(config.tunnel), links::connect()?);
     tokio::spawn(ports::work(worker, work_inbox, events.clone()));
@@ -81,7 +87,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let asked = query::Asked::new(events.clone(), &config.bridge, config.vswitchd_ctl.clone());
     tokio::spawn(query::serve(listen(&config.run_dir, "agent.sock")?, asked));
     tokio::spawn(cni::serve(listen(&config.run_dir, "cni.sock")?, events.clone()));
-    tokio::spawn(stream::follow(config.controller.clone(), config.node.clone(), uplink, events));
+    let journal = Journal::new(&frames);
+    tokio::spawn(stream::follow(config.controller.clone(), config.node.clone(), uplink, journal, events));
     Ok(Agent::new(parts)?.run(inbox).await?)
 }
 

@@ -90,3 +90,53 @@ async fn what_a_frame_says_is_in_the_switch_and_stays_over_restarts() {
     until("the switch is filled", || node.flow_count() == flows).await;
     until("the web pod is reached", || ask(&node, "10.10.2.7", 80, &web).2 == allowed).await;
 }
+
+/// Two thirds addresses of pods elsewhere, one third clauses of conjunctions.
+fn large() -> Vec<apis::stream::Change> {
+    let mut changes = shop();
+    for number in 0..500 {
+        changes.push(identity(&format!("i{number}"), &[]));
+    }
+    let all: Vec<String> = (0..500).map(|number| format!("i{number}")).collect();
+    changes.push(group("everyone", &all.iter().map(String::as_str).collect::<Vec<_>>()));
+    changes.push(rule("everyone", Direction::Ingress, "webs", &["everyone"], vec![tcp(443)]));
+    for number in 0..33_000_u32 {
+        let (high, low) = (number / 250, number % 250 + 1);
+        let addresses = [format!("10.20.{high}.{low}"), format!("fd00:20::{high:x}:{low:x}")];
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        changes.push(endpoint(&format!("pod-{number}"), "node-b", &format!("i{}", number % 500), &addresses));
+    }
+    for number in 0..34_u32 {
+        let mut blocks = rule(&format!("blocks{number}"), Direction::Ingress, "webs", &[], vec![tcp(1000 + number)]);
+        if let Some(apis::stream::change::Change::Rule(rule)) = &mut blocks.change {
+            let block = |low: u32| apis::stream::IpBlock {
+                cidr: Some(node::frames::prefix(&format!("192.{number}.{}.{}/32", low / 250, low % 250))),
+                except: Vec::new(),
+            };
+            rule.blocks = (0..1000).map(block).collect();
+        }
+        changes.push(blocks);
+    }
+    changes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_flows() {
+    let mut node = Node::start(&["--resync=0"]).await;
+    let frame = node.controller.say(large());
+    let filled = node.realised(frame).await;
+    let info = node.get("/v1/info");
+    let flows = node.flow_count();
+    println!("{flows} flows: {filled} {info}");
+    assert!(flows >= 100_000, "{flows}");
+    assert_eq!(info["flows"].as_u64().unwrap() as usize, flows, "the switch has what the agent wants");
+    assert!(info["conjunctive_flows"].as_u64().unwrap() >= 33_000);
+    node.attach("shop", "web").await;
+    let flows = node.flow_count();
+    node.kill_agent();
+    node.start_agent().await;
+    let answer = node.realised(frame).await;
+    println!("again: {answer} {}", node.get("/v1/info"));
+    assert_eq!(answer["timing"]["changes"], 0, "a restart changes nothing: {answer}");
+    assert_eq!(node.flow_count(), flows);
+}

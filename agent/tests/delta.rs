@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use agent::apply::delta::{self, SLICE, Scope};
+use agent::apply::delta::{Queue, SLICE, Scope};
 use agent::apply::flows::{Flows, Key};
 use agent::apply::order;
-use openflow::{Action, Field, Flow, FlowCommand, Instructions, Match};
+use openflow::{Action, Field, Flow, FlowCommand, Match, Message};
 use ovs_pipeline::{ConjunctionNumber, Effect, Part, Table};
 
 type Name = (u8, u16, Vec<u8>);
@@ -16,6 +16,7 @@ type Name = (u8, u16, Vec<u8>);
 #[derive(Default)]
 struct Switch {
     flows: BTreeMap<Name, Flow>,
+    queue: Queue,
     slices: Vec<usize>,
 }
 
@@ -26,20 +27,19 @@ fn name(flow: &Flow) -> Name {
 impl Switch {
     /// Sends the next slice; `false` when nothing differs. Whether the slice said that it opens.
     fn step(&mut self, flows: &mut Flows, scope: Scope) -> Option<bool> {
-        let slice = delta::next(flows, scope)?;
-        let messages: Vec<_> = order::messages(flows, &slice).map(|(id, message)| (id, message.unwrap())).collect();
-        self.slices.push(messages.len());
-        for (id, message) in messages {
-            // As the switch would read it: what is kept as bytes must be whole instructions.
+        let slice = self.queue.next(flows, scope)?;
+        self.slices.push(slice.changes.len());
+        for change in &slice.changes {
+            // As the switch would read it.
             let mut bytes = Vec::new();
-            message.flow.instructions.encode(&mut bytes).unwrap();
-            let flow = Flow { instructions: Instructions::decode(&bytes).unwrap(), ..message.flow };
+            order::message(flows, *change, &mut bytes).unwrap();
+            let (_, Message::FlowMod(message)) = Message::decode(&bytes).unwrap() else { panic!("a flow mod") };
             if message.command == FlowCommand::DeleteStrict {
-                self.flows.remove(&name(&flow)).expect("only what is there is deleted");
-                flows.uninstalled(id);
+                self.flows.remove(&name(&message.flow)).expect("only what is there is deleted");
+                flows.uninstalled(change.flow());
             } else {
-                self.flows.insert(name(&flow), flow);
-                flows.installed(id);
+                self.flows.insert(name(&message.flow), message.flow);
+                flows.installed(change.flow());
             }
         }
         Some(slice.opens)
@@ -101,7 +101,7 @@ fn a_small_change_is_one_slice_and_nothing_follows() {
     // A restart finds what it wants.
     let mut again = wanted(&policy(1, 50));
     switch.dump_into(&mut again);
-    assert_eq!(delta::next(&mut again, Scope::All), None);
+    assert_eq!(Queue::default().next(&mut again, Scope::All), None);
     // One flow more, one other and one less are three changes.
     again.add(&part(Table::IngressRule, 100, 77, apply(1)), false).unwrap();
     again.remove(&part(Table::IngressRule, 100, 100_001, apply(1)));

@@ -195,7 +195,7 @@ impl Life {
 
     fn frame(&mut self, body: Body, changed: &mut Changed) {
         self.frames += 1;
-        self.state.take_frame(Frame { number: self.frames, version: Version::default(), body }, changed);
+        self.state.take_frame(Frame { number: self.frames, version: Version::default(), stream: 1, body }, changed);
     }
 
     fn live(&mut self, step: Step) {

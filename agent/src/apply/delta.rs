@@ -5,7 +5,7 @@
 //! come, who-is-who that changes is forgotten), then opens, and pods' own flows come last, so that on an empty switch no pod
 //! gets in before the policies about it are there. What closes must be realised before anything opens ([`Slice::opens`]).
 //!
-//! Stateless: the slices follow from what differs now. An event between two slices changes what differs, and so the rest.
+//! The slices follow from what differs: an event between two of them changes that, and so the rest.
 
 use std::cmp::Reverse;
 
@@ -67,45 +67,81 @@ pub enum Scope {
     Missing,
 }
 
-/// The next slice of what differs; `None` when nothing does.
-pub fn next(flows: &mut Flows, scope: Scope) -> Option<Slice> {
-    let mut differences = flows.differences();
-    if scope == Scope::Missing {
-        differences.retain(|(_, difference)| *difference == Difference::Absent);
+/// Slices that are still to be sent, worked out once for what differs and again when that has changed.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// What the slices were worked out for.
+    of: Option<(u64, Scope)>,
+    /// Changes in reverse order of sending, with their stages.
+    staged: Vec<(Stage, Change)>,
+    /// All of it fits one bundle.
+    whole: bool,
+}
+
+impl Queue {
+    /// Whether there is a slice to be sent.
+    pub fn has_next(&mut self, flows: &mut Flows, scope: Scope) -> bool {
+        self.refresh(flows, scope);
+        !self.staged.is_empty()
     }
-    if differences.is_empty() {
-        return None;
+
+    /// The next slice of what differs; `None` when nothing does. Whoever sends it tells the flows what became of it; when that
+    /// is not what the slice says, the queue is to be forgotten.
+    pub fn next(&mut self, flows: &mut Flows, scope: Scope) -> Option<Slice> {
+        self.refresh(flows, scope);
+        let (stage, _) = *self.staged.last()?;
+        if self.whole {
+            let changes = self.staged.drain(..).rev().map(|(_, change)| change).collect();
+            return Some(Slice { changes, opens: false });
+        }
+        let opens = stage > Stage::Close;
+        // Base and Close do not mix with what opens; the opening stages may follow each other within a slice.
+        let fits = |(other, _): &&(Stage, Change)| *other == stage || (opens && *other > stage);
+        let count = self.staged.iter().rev().take(SLICE).take_while(fits).count();
+        let rest = self.staged.len() - count;
+        let changes = self.staged.drain(rest..).rev().map(|(_, change)| change).collect();
+        if self.staged.is_empty() {
+            // What was only deleted to be put anew differs still.
+            self.of = None;
+        }
+        Some(Slice { changes, opens })
     }
-    if differences.len() <= SLICE {
-        let mut changes: Vec<_> = differences.iter().map(|&(id, difference)| whole(id, difference)).collect();
-        // Strictly speaking free, since the bundle is one step; sorted so that equal changes are equal bytes.
-        changes.sort_unstable_by_key(|change| (matches!(change, Change::Put(_)), change.flow()));
-        return Some(Slice { changes, opens: false });
+
+    /// What was worked out does not hold any more.
+    pub fn forget(&mut self) {
+        *self = Self::default();
     }
-    let mut staged: Vec<_> = differences
-        .into_iter()
-        .filter_map(|(id, difference)| {
-            let key = flows.key(id)?;
-            let (stage, change) = stage(id, key.table, flows.is_base(id), difference);
-            // What is narrow and denies has the higher priority: it comes before what it narrows, and goes after it.
-            let rank = match change {
-                Change::Put(_) => (Reverse(key.priority), 0),
-                Change::Delete(_) => (Reverse(u16::MAX), key.priority),
-            };
-            Some((stage, rank, change))
-        })
-        .collect();
-    staged.sort_unstable_by_key(|(stage, rank, change)| (*stage, *rank, change.flow()));
-    let stage = staged.first()?.0;
-    let opens = stage > Stage::Close;
-    // Base and Close do not mix with what opens; the opening stages may follow each other within a slice.
-    let changes = staged
-        .into_iter()
-        .take_while(|(other, ..)| *other == stage || (opens && *other > stage))
-        .take(SLICE)
-        .map(|(_, _, change)| change)
-        .collect();
-    Some(Slice { changes, opens })
+
+    fn refresh(&mut self, flows: &mut Flows, scope: Scope) {
+        if self.of == Some((flows.revision(), scope)) {
+            return;
+        }
+        self.of = Some((flows.revision(), scope));
+        let mut differences = flows.differences();
+        if scope == Scope::Missing {
+            differences.retain(|(_, difference)| *difference == Difference::Absent);
+        }
+        self.whole = differences.len() <= SLICE;
+        let mut ranked: Vec<_> = differences
+            .into_iter()
+            .filter_map(|(id, difference)| {
+                let key = flows.key(id)?;
+                let (stage, change) = if self.whole {
+                    (Stage::Close, whole(id, difference))
+                } else {
+                    stage(id, key.table, flows.is_base(id), difference)
+                };
+                // What is narrow and denies has the higher priority: it comes before what it narrows, and goes after it.
+                let rank = match change {
+                    Change::Delete(_) => (0, key.priority),
+                    Change::Put(_) => (1, u16::MAX - key.priority),
+                };
+                Some((stage, rank, change))
+            })
+            .collect();
+        ranked.sort_unstable_by_key(|(stage, rank, change)| Reverse((*stage, *rank, change.flow())));
+        self.staged = ranked.into_iter().map(|(stage, _, change)| (stage, change)).collect();
+    }
 }
 
 /// The change that makes up a difference in one step.

@@ -5,6 +5,7 @@
 //! part of one flow: clauses are a sorted multiset, whole flows keep the smallest, so that the result depends on what is
 //! wanted and never on the order in which it came to be wanted.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 
@@ -97,6 +98,8 @@ pub struct Flows {
     hasher: DefaultHashBuilder,
     /// Slots that may differ from the switch.
     listed: Vec<u32>,
+    /// Counts what may have changed a difference otherwise than by what was sent.
+    revision: u64,
     /// Further whole flows that are wanted under a key, beside the one in the record. Rare.
     others: HashMap<u32, Vec<Box<[u8]>>>,
 }
@@ -110,6 +113,11 @@ impl Flows {
     /// How many of them are clauses of conjunctions.
     pub fn conjunctive(&self) -> usize {
         self.slots.iter().flatten().filter(|slot| slot.body == Body::Clauses).count()
+    }
+
+    /// Another number whenever something may differ that did not, or otherwise than it did.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// A part is wanted.
@@ -211,6 +219,7 @@ impl Flows {
 
     /// The dump is complete: what differs is known.
     pub fn end_dump(&mut self) {
+        self.revision += 1;
         self.listed.clear();
         for (id, slot) in self.slots.iter_mut().enumerate() {
             if let Some(slot) = slot {
@@ -244,15 +253,21 @@ impl Flows {
     }
 
     /// What a flow should do, as OpenFlow carries it; empty for a flow that drops or is to go.
-    pub fn instructions(&self, id: FlowId) -> Instructions {
+    ///
+    /// # Errors
+    /// When its clauses do not fit a message.
+    pub fn instructions(&self, id: FlowId) -> Result<Cow<'_, [u8]>, EncodeError> {
         let Some(slot) = self.slots.get(id.0 as usize).and_then(Option::as_ref) else {
-            return Instructions::default();
+            return Ok(Cow::Borrowed(&[]));
         };
         match slot.body {
-            Body::Nothing => Instructions::default(),
-            // Encoded once when it was wanted: instructions in the switch's order are what `raw` is sent as.
-            Body::Instructions => Instructions { raw: slot.body().to_vec(), ..Instructions::default() },
-            Body::Clauses => Instructions { apply: clauses(slot.body()).collect(), ..Instructions::default() },
+            Body::Nothing => Ok(Cow::Borrowed(&[])),
+            Body::Instructions => Ok(Cow::Borrowed(slot.body())),
+            Body::Clauses => {
+                let mut bytes = Vec::with_capacity(8 + slot.body().len() / CLAUSE * 16);
+                Instructions { apply: clauses(slot.body()).collect(), ..Instructions::default() }.encode(&mut bytes)?;
+                Ok(Cow::Owned(bytes))
+            }
         }
     }
 
@@ -280,6 +295,7 @@ impl Flows {
     pub fn refuse(&mut self, id: FlowId) {
         if let Some(slot) = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut) {
             slot.refused = true;
+            self.revision += 1;
         }
     }
 
@@ -371,6 +387,7 @@ impl Flows {
     }
 
     fn list(&mut self, id: u32) {
+        self.revision += 1;
         if let Some(slot) = self.slots[id as usize].as_mut()
             && !slot.listed
         {

@@ -14,11 +14,11 @@
 
 use std::collections::BTreeSet;
 
-use openflow::{DecodeError, EncodeError, Flow, FlowCommand, Match};
+use openflow::{EncodeError, EncodedFlow, FlowCommand};
 use ovs_pipeline::Datapath;
 
-use super::delta::{Change, Slice};
-use super::flows::{FlowId, Flows};
+use super::delta::Change;
+use super::flows::Flows;
 use super::host::{self, HostFacts};
 use super::ports::{self, PortOutcome, Work};
 use super::{links, nat};
@@ -161,44 +161,19 @@ impl Worker {
     }
 }
 
-/// A flow change that the switch gets, and which one it is.
-pub struct Message {
-    /// What to do.
-    pub command: FlowCommand,
-    /// With which flow.
-    pub flow: Flow,
-}
-
-/// Why a flow cannot be written as a message.
-#[derive(Debug, thiserror::Error)]
-pub enum MessageError {
-    /// The match that was kept is not one.
-    #[error("the match of a kept flow cannot be read back: {0}")]
-    Match(#[from] DecodeError),
-    /// It is too long.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-}
-
-/// The messages of a slice, in the order in which they are sent. Those that cannot be written are told apart.
-pub fn messages<'a>(
-    flows: &'a Flows,
-    slice: &'a Slice,
-) -> impl Iterator<Item = (FlowId, Result<Message, MessageError>)> + 'a {
-    slice.changes.iter().filter_map(|change| {
-        let id = change.flow();
-        let key = flows.key(id)?;
-        let message = Match::from_oxm(key.oxm).map_err(MessageError::from).map(|matches| {
-            let mut flow = Flow::new(key.table, key.priority, matches);
-            let command = match change {
-                Change::Put(_) => {
-                    flow.instructions = flows.instructions(id);
-                    FlowCommand::Add
-                }
-                Change::Delete(_) => FlowCommand::DeleteStrict,
-            };
-            Message { command, flow }
-        });
-        Some((id, message))
-    })
+/// Appends the message of one flow's change; the command it carries.
+///
+/// # Errors
+/// When it is longer than a message may be; `out` is then as it was.
+pub fn message(flows: &Flows, change: Change, out: &mut Vec<u8>) -> Result<FlowCommand, EncodeError> {
+    let (id, command) = match change {
+        Change::Put(id) => (id, FlowCommand::Add),
+        Change::Delete(id) => (id, FlowCommand::DeleteStrict),
+    };
+    let Some(key) = flows.key(id) else {
+        return Err(EncodeError::Invalid { what: "flow", problem: "forgotten before its change was sent" });
+    };
+    let instructions = flows.instructions(id)?;
+    EncodedFlow::new(key.table, key.priority, key.oxm, &instructions).encode(command, 0, out)?;
+    Ok(command)
 }

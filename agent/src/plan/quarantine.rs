@@ -9,12 +9,11 @@ use ovs_pipeline::Direction;
 use super::IntentKey;
 use crate::state::{Changed, IdentityId, State};
 
-/// Why an intent is set aside, and whose policy is not whole without it.
+/// Why an intent is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
     /// What the switch, or the pipeline, said.
     pub reason: String,
-    identities: Vec<IdentityId>,
 }
 
 /// What is set aside.
@@ -55,11 +54,10 @@ impl Quarantine {
 
     /// Sets an intent aside; what has to be planned again because of it.
     pub(super) fn set_aside(&mut self, key: IntentKey, reason: String, state: &State) -> Changed {
-        let identities = protects(&key, state);
         let mut changed = Changed::default();
-        touch(&key, &identities, state, &mut changed);
-        self.closed.extend(&identities);
-        self.aside.insert(key, Quarantined { reason, identities });
+        touch(&key, &mut changed);
+        self.aside.insert(key, Quarantined { reason });
+        self.close(state, &mut changed);
         changed
     }
 
@@ -78,11 +76,24 @@ impl Quarantine {
             IntentKey::Isolation(..) => false,
         };
         let mut freed = Changed::default();
-        for (key, entry) in self.aside.extract_if(.., |key, _| changed.everything || again(key)) {
-            touch(&key, &entry.identities, state, &mut freed);
+        for (key, _) in self.aside.extract_if(.., |key, _| changed.everything || again(key)) {
+            touch(&key, &mut freed);
         }
-        self.closed = self.aside.values().flat_map(|entry| entry.identities.iter().copied()).collect();
+        self.close(state, &mut freed);
         (!freed.is_empty()).then_some(freed)
+    }
+
+    /// Closes the pods whose policy is not whole as things are now, and no others.
+    fn close(&mut self, state: &State, changed: &mut Changed) {
+        let closed: HashSet<IdentityId> = self.aside.keys().flat_map(|key| protects(key, state)).collect();
+        let endpoints = &state.upstream.endpoints;
+        for pod in state.attached().keys() {
+            let identity = endpoints.get(pod).filter(|endpoint| endpoint.local).map(|endpoint| endpoint.identity);
+            if identity.is_some_and(|identity| closed.contains(&identity) != self.closed.contains(&identity)) {
+                changed.pods.insert(pod.clone());
+            }
+        }
+        self.closed = closed;
     }
 }
 
@@ -99,19 +110,13 @@ fn protects(key: &IntentKey, state: &State) -> Vec<IdentityId> {
     }
 }
 
-/// Notes what has to be planned again when an intent is set aside.
-fn touch(key: &IntentKey, identities: &[IdentityId], state: &State, changed: &mut Changed) {
+/// Notes that an intent has to be planned again.
+fn touch(key: &IntentKey, changed: &mut Changed) {
     match key {
         IntentKey::Node | IntentKey::Isolation(..) => {}
         IntentKey::Peer(name) => _ = changed.nodes.insert(name.clone()),
         IntentKey::Pod(pod) => _ = changed.pods.insert(pod.clone()),
         IntentKey::Address(address) => _ = changed.addresses.insert(*address),
         IntentKey::Rule(id, _) => _ = changed.rules.insert(*id),
-    }
-    let endpoints = &state.upstream.endpoints;
-    for pod in state.attached().keys() {
-        if endpoints.get(pod).is_some_and(|endpoint| endpoint.local && identities.contains(&endpoint.identity)) {
-            changed.pods.insert(pod.clone());
-        }
     }
 }

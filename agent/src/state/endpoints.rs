@@ -89,7 +89,9 @@ impl Endpoints {
     pub fn at(&self, address: IpAddr) -> impl Iterator<Item = EndpointRef<'_>> {
         self.by_address
             .iter_hash(self.hash(&address))
-            .filter_map(|&index| self.view(index))
+            // Entries of other hashes may be among them, also another address of the same endpoint.
+            .filter(move |&&entry| (entry & TAG != 0) == address.is_ipv6())
+            .filter_map(|&entry| self.view(entry))
             .filter(move |endpoint| endpoint.addresses.contains(address))
     }
 

@@ -14,6 +14,8 @@ pub struct Frame {
     pub number: u64,
     /// What it was computed from.
     pub version: Version,
+    /// Which of this agent's streams brought it: numbers of another stream mean other frames. 0: it was kept on disk.
+    pub stream: u64,
     /// What it says.
     pub body: Body,
 }

@@ -48,6 +48,8 @@ pub struct FrameName {
     pub number: u64,
     /// What the frame was computed from.
     pub version: Version,
+    /// Which of this agent's streams brought it; 0: none, it was kept on disk.
+    pub stream: u64,
 }
 
 /// The OpenFlow ports of the interfaces that are not pods'.
@@ -108,7 +110,7 @@ impl State {
         }
         // With the first frame every closed pod is looked at again.
         changed.everything |= self.frame.is_none();
-        self.frame = Some(FrameName { number: frame.number, version: frame.version });
+        self.frame = Some(FrameName { number: frame.number, version: frame.version, stream: frame.stream });
     }
 
     /// The switch's ports are these now.

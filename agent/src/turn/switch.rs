@@ -6,7 +6,7 @@ use openflow::{Flow, FlowCommand};
 use ovs_pipeline::Table;
 
 use super::{Agent, Desired, TurnError};
-use crate::apply::delta::{self, Scope, Slice};
+use crate::apply::delta::{Queue, Scope, Slice};
 use crate::apply::flows::{FlowId, Flows, Key};
 use crate::apply::order;
 use crate::config::Config;
@@ -29,6 +29,7 @@ pub struct Switch {
     resting: bool,
     resync: std::time::Duration,
     last_read: Instant,
+    queue: Queue,
 }
 
 /// How sending a slice went.
@@ -49,6 +50,7 @@ impl Switch {
             resting: false,
             resync: std::time::Duration::from_secs(config.resync),
             last_read: Instant::now(),
+            queue: Queue::default(),
         }
     }
 
@@ -75,10 +77,10 @@ impl Switch {
     }
 
     /// Whether there is something to do with it now.
-    pub(super) fn wants(&self, flows: &mut Flows, scope: Scope) -> bool {
+    pub(super) fn wants(&mut self, flows: &mut Flows, scope: Scope) -> bool {
         self.connection.is_some()
             && !self.resting
-            && (!self.read || self.unrealised || delta::next(flows, scope).is_some())
+            && (!self.read || self.unrealised || self.queue.has_next(flows, scope))
     }
 
     /// Whether it obeys all that was wanted when it was last compared.
@@ -107,7 +109,7 @@ impl Agent {
             return Ok(());
         }
         let scope = self.scope();
-        let Some(slice) = delta::next(&mut self.flows, scope) else {
+        let Some(slice) = self.switch.queue.next(&mut self.flows, scope) else {
             if self.switch.unrealised {
                 self.realise(&connection).await;
             }
@@ -115,6 +117,7 @@ impl Agent {
         };
         // What closed is obeyed before anything opens.
         if slice.opens && self.switch.closing && !self.realise(&connection).await {
+            self.switch.queue.forget();
             return Ok(());
         }
         match self.send(&connection, &slice).await {
@@ -124,12 +127,13 @@ impl Agent {
                 self.progress.committed(slice.changes.len());
             }
             Sent::Refused(refused) => {
+                self.switch.queue.forget();
                 for (id, reason) in refused {
                     self.refused(id, &reason);
                 }
                 self.parts.store.append(&self.parts.ledger.take_pending())?;
             }
-            Sent::Lost => {}
+            Sent::Lost => self.switch.queue.forget(),
         }
         Ok(())
     }
@@ -177,19 +181,20 @@ impl Agent {
         let mut batch = Batch::new();
         let (mut sent, mut refused) = (Vec::with_capacity(slice.changes.len()), Vec::new());
         let mut buffer = Vec::with_capacity(512);
-        for (id, message) in order::messages(&self.flows, slice) {
+        for change in &slice.changes {
             buffer.clear();
-            if let Ok(message) = &message {
-                tracing::trace!(command = ?message.command, flow = %message.flow, "a flow changes");
-            }
-            let written = message.map_err(|error| error.to_string()).and_then(|message| {
-                message.flow.encode(message.command, 0, &mut buffer).map_err(|error| error.to_string())?;
+            let id = change.flow();
+            let written = order::message(&self.flows, *change, &mut buffer).map_err(|error| error.to_string());
+            let pushed = written.and_then(|command| {
                 batch.push(&buffer).map_err(|error| error.to_string())?;
-                Ok(message.command)
+                Ok(command)
             });
-            match written {
+            match pushed {
                 Ok(command) => sent.push((id, command)),
                 Err(error) => refused.push((id, error)),
+            }
+            if tracing::enabled!(tracing::Level::TRACE) {
+                tracing::trace!(?change, flow = ?self.flows.read(id), "a flow changes");
             }
         }
         if !refused.is_empty() {

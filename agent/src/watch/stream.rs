@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 
+use super::journal::Journal;
 use crate::event::{Decoded, Event};
 use crate::state::object::Change;
 use crate::state::wire::BadMessage;
@@ -59,6 +60,9 @@ pub enum StreamError {
     /// Older than what was accepted.
     #[error(transparent)]
     GoesBack(#[from] crate::state::frame::GoesBack),
+    /// Begun anew by this agent.
+    #[error("what changed is longer than what there is; all is asked for again")]
+    Renewed,
     /// The agent is ending.
     #[error("the agent is ending")]
     Ending,
@@ -78,6 +82,8 @@ struct Shared {
     sequence: u64,
     pods: BTreeMap<PodKey, wire::PodReport>,
     accepted: Version,
+    /// The stream that stands, or stood last; counts from 1.
+    stream: u64,
 }
 
 impl Uplink {
@@ -109,8 +115,16 @@ impl Uplink {
         self.send(from_agent::Message::Pod(report));
     }
 
-    /// The switch obeys a frame.
-    pub fn realised(&self, realised: wire::Realised) {
+    /// What an earlier life of the agent accepted: no controller may go back behind it.
+    pub fn accepted_before(&self, version: &Version) {
+        self.lock().accepted = version.clone();
+    }
+
+    /// The switch obeys a frame of the given stream. Said on another, its number would mean another frame.
+    pub fn realised(&self, stream: u64, realised: wire::Realised) {
+        if self.lock().stream != stream {
+            return;
+        }
         self.send(from_agent::Message::Realised(realised));
     }
 
@@ -148,16 +162,23 @@ impl Uplink {
 }
 
 /// Follows the controller for as long as somebody takes the events.
-pub async fn follow(controller: String, node: String, uplink: Uplink, events: mpsc::Sender<Event>) {
+pub async fn follow(
+    controller: String,
+    node: String,
+    uplink: Uplink,
+    mut journal: Journal,
+    events: mpsc::Sender<Event>,
+) {
     let mut wait = FIRST_WAIT;
     loop {
         let mut answered = false;
-        let error = match run(&controller, &node, &uplink, &events, &mut answered).await {
+        let error = match run(&controller, &node, &uplink, &mut journal, &events, &mut answered).await {
             Ok(()) => StreamError::Closed,
             Err(StreamError::Ending) => return,
             Err(error) => error,
         };
         uplink.sender.send_replace(None);
+        journal.discard();
         if answered {
             tracing::warn!(%controller, %error, "the controller's stream ended, trying again");
             wait = FIRST_WAIT;
@@ -177,6 +198,7 @@ async fn run(
     controller: &str,
     node: &str,
     uplink: &Uplink,
+    journal: &mut Journal,
     events: &mpsc::Sender<Event>,
     answered: &mut bool,
 ) -> Result<(), StreamError> {
@@ -205,6 +227,11 @@ async fn run(
     let mut incoming = client.stream(ReceiverStream::new(receiver)).await.map_err(broken)?.into_inner();
     let mut gathering = Gathering::new(node);
     let mut first = None;
+    let stream = {
+        let mut shared = uplink.lock();
+        shared.stream += 1;
+        shared.stream
+    };
     loop {
         let message = tokio::select! {
             message = incoming.message() => message.map_err(broken)?.ok_or(StreamError::Closed)?,
@@ -225,14 +252,20 @@ async fn run(
             }
             Some(from_controller::Message::Frame(part)) => {
                 let begun = *first.get_or_insert_with(Instant::now);
-                if let Some(frame) = gathering.take(part)? {
+                journal.part(&part);
+                if let Some(mut frame) = gathering.take(part)? {
                     frame.version.follows(&uplink.lock().accepted)?;
+                    frame.stream = stream;
+                    journal.commit();
                     let number = frame.number;
                     uplink.lock().accepted = frame.version.clone();
                     let decoded = Decoded { first: begun, last: Instant::now() };
                     first = None;
                     events.send(Event::Frame(Box::new(frame), decoded)).await.map_err(|_| StreamError::Ending)?;
                     uplink.send(from_agent::Message::Acknowledge(wire::Acknowledge { frame: number }));
+                    if journal.is_long() {
+                        return Err(StreamError::Renewed);
+                    }
                 }
             }
             None => tracing::debug!("the controller said something that this version does not know"),
@@ -281,6 +314,6 @@ impl Gathering {
             return Ok(None);
         }
         let version = part.version.unwrap_or_default().into();
-        Ok(self.frame.take().map(|(number, body)| Frame { number, version, body }))
+        Ok(self.frame.take().map(|(number, body)| Frame { number, version, stream: 0, body }))
     }
 }
