@@ -189,7 +189,8 @@ impl<Variable: Fn(&str) -> Option<OsString>> Reader<Variable> {
 }
 
 fn invalid_environment(details: &str) -> CniError {
-    CniError::new(ErrorCode::INVALID_ENVIRONMENT, format!("invalid environment: {details}"), "")
+    let what_to_do = "the container runtime sets these variables (CNI specification, section 3); correct its configuration or its call";
+    CniError::new(ErrorCode::INVALID_ENVIRONMENT, format!("invalid environment: {details}"), what_to_do)
 }
 
 /// RFC 1123, as Kubernetes applies it to namespaces: at most 63 of `[a-z0-9-]`, alphanumeric at both ends.
