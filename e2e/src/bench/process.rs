@@ -12,6 +12,17 @@ pub fn peak_memory(process: u32) -> Result<f64> {
     Ok(kibibytes * 1024.0 / 1e6)
 }
 
+/// How long a process and its threads have been running on a processor, in milliseconds; in steps of 10.
+pub fn processor_time(process: u32) -> Result<f64> {
+    let path = format!("/proc/{process}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    // The name in parentheses may have spaces; utime and stime are the 14th and 15th field, in ticks of 1/100 s (proc(5)).
+    let fields =
+        stat.rsplit_once(')').with_context(|| format!("{path}: `{stat}`"))?.1.split_whitespace().skip(11).take(2);
+    let ticks: Result<Vec<f64>, _> = fields.map(str::parse).collect();
+    Ok(ticks.with_context(|| format!("{path}: `{stat}`"))?.iter().sum::<f64>() * 10.0)
+}
+
 /// How busy the machine is besides: the load average of the last minute.
 pub fn load() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").context("cannot read /proc/loadavg")?;
@@ -21,6 +32,13 @@ pub fn load() -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn this_process_runs_longer_and_longer() {
+        let first = super::processor_time(std::process::id()).unwrap();
+        while super::processor_time(std::process::id()).unwrap() == first {}
+        assert!(super::processor_time(std::process::id()).unwrap() > first);
+    }
+
     #[test]
     fn this_process_has_some_memory() {
         let peak = super::peak_memory(std::process::id()).unwrap();

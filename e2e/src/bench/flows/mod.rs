@@ -56,6 +56,8 @@ struct Round {
     counted: Count,
     agent_peak: f64,
     controller_peak: f64,
+    agent_processor: f64,
+    switch_processor: f64,
 }
 
 /// Runs it; true when the switch has what the agent says and every traced verdict is right.
@@ -113,6 +115,7 @@ async fn fill(lab: &mut Lab) -> Result<Round> {
     .await?;
     let controller_load = start.elapsed();
     let agent = lab.nodes()[0].agent_socket();
+    let switch_idle = processor_time_of_switch(lab)?;
     let start = Instant::now();
     lab.start_agent(0)?;
     let realised = until(lab, "the switch to obey", async || {
@@ -122,15 +125,33 @@ async fn fill(lab: &mut Lab) -> Result<Round> {
     })
     .await?;
     let since_start = start.elapsed();
+    let switch_processor = processor_time_of_switch(lab)? - switch_idle;
+    let agent_process = lab.nodes_mut()[0].agent().context("the agent is running")?.id();
+    let agent_processor = process::processor_time(agent_process)?;
     // What came after the first frame, if anything did, is in before the flows are counted.
     lab.settle().await?;
     let info: AgentInfo = serde_json::from_value(get(&agent, INFO_PATH, LIMIT).await?.json()?)?;
+    let agent_peak = process::peak_memory(agent_process)?;
     let node = &mut lab.nodes_mut()[0];
-    let agent_peak = process::peak_memory(node.agent().context("the agent is running")?.id())?;
     let (switch, namespace) = node.switch();
     let counted = count::count(namespace, switch.run_folder())?;
     let controller_peak = process::peak_memory(lab.daemons()[0].id())?;
-    Ok(Round { controller_load, since_start, realised, info, counted, agent_peak, controller_peak })
+    Ok(Round {
+        controller_load,
+        since_start,
+        realised,
+        info,
+        counted,
+        agent_peak,
+        controller_peak,
+        agent_processor,
+        switch_processor,
+    })
+}
+
+fn processor_time_of_switch(lab: &mut Lab) -> Result<f64> {
+    let (switch, _) = lab.nodes_mut()[0].switch();
+    process::processor_time(switch.daemons()[0].id())
 }
 
 /// Asks until there is an answer; fails when a daemon has ended.
@@ -202,6 +223,18 @@ fn report(rounds: &[Round], figures: &mut Figures) {
         median(&of(|round| milliseconds(round.controller_load))),
         "ms",
     );
+    figures.add(
+        "agent_processor_ms",
+        "agent's processor time from its start",
+        median(&of(|round| round.agent_processor)),
+        "ms",
+    );
+    figures.add(
+        "switch_processor_ms",
+        "the switch's processor time meanwhile",
+        median(&of(|round| round.switch_processor)),
+        "ms",
+    );
     figures.promise(
         "agent_peak_mb",
         "agent's peak memory (VmHWM)",
@@ -223,7 +256,7 @@ impl Round {
         let timing = self.realised.timing;
         format!(
             "{} flows, {} conjunctive, planned {:.0} ms, committed {:.0} ms, realised {:.0} ms (decoding {:.0} ms before, {:.0} ms since the \
-             agent's start), agent {:.1} MB, controller {:.1} MB, loaded in {:.0} ms",
+             agent's start), processor {:.0} ms agent and {:.0} ms switch, agent {:.1} MB, controller {:.1} MB, loaded in {:.0} ms",
             self.counted.flows,
             self.counted.conjunctive,
             timing.plan,
@@ -231,6 +264,8 @@ impl Round {
             timing.realised,
             timing.decode,
             milliseconds(self.since_start),
+            self.agent_processor,
+            self.switch_processor,
             self.agent_peak,
             self.controller_peak,
             milliseconds(self.controller_load),
