@@ -6,7 +6,7 @@ use openflow::{Action, Field, PortNumber, Value};
 
 use super::spoof_guard::{ICMPV6, NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION};
 use crate::flow::{ARP, Builder, IPV6, Refusal, Sink};
-use crate::intent::Node;
+use crate::intent::{Datapath, Node};
 use crate::table::Table;
 
 pub(crate) fn node(node: &Node, sink: &mut Sink) -> Result<(), Refusal> {
@@ -22,6 +22,9 @@ pub(crate) fn node(node: &Node, sink: &mut Sink) -> Result<(), Refusal> {
                 }
                 sink.put(builder.end())?;
             }
+            // The kernel datapath cannot make an advertisement of a solicitation (no set of nd_reserved and nd_options_type):
+            // there pods go by the permanent neighbor that the CNI plugin gives them, and a solicitation is dropped.
+            IpAddr::V6(_) if sink.datapath == Datapath::System => {}
             IpAddr::V6(address) => {
                 let mut builder = icmpv6(
                     Table::NeighborResponder,
@@ -35,6 +38,9 @@ pub(crate) fn node(node: &Node, sink: &mut Sink) -> Result<(), Refusal> {
                 sink.put(builder.goto(Table::NeighborAdvertisement))?;
             }
         }
+    }
+    if sink.datapath == Datapath::System {
+        return Ok(());
     }
     sink.put(
         icmpv6(Table::NeighborAdvertisement, NEIGHBOR_ADVERTISEMENT, "the gateway's link address, back to who asked")

@@ -20,6 +20,7 @@ const DIFFERENCES: &str = "## Where the datapaths differ
 
 | what | `system` (kernel) | `netdev` (userspace) | held by |
 |---|---|---|---|
+| neighbor discovery for the gateway | not answered: the kernel cannot make an advertisement of a solicitation. Pods have a permanent neighbor and do not ask | answered by the switch | `neighbor-responder-on-system.scenario` |
 | SCTP | tracked like any protocol | tracked without ports: replies meet policy too, and pass by the mirror of a rule that allows SCTP, \
 from its port. From that port a server may reach other ports of a peer with which it has an association | \
 `sctp-on-netdev.scenario`, `sctp-on-system.scenario` |
