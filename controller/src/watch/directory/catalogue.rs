@@ -109,9 +109,11 @@ impl Catalogue {
         self.flagged.iter().filter_map(|path| self.files.get_key_value(path))
     }
 
-    /// What a file says now; nothing follows from it before it is taken in.
-    pub fn read(&mut self, file: &Path) -> Contents {
-        read::read(&self.root.join(file), &mut self.pool)
+    /// What files say now; nothing follows from it before it is taken in.
+    pub fn read<'a>(&mut self, files: impl IntoIterator<Item = &'a PathBuf>) -> BTreeMap<PathBuf, Contents> {
+        let files: Vec<&PathBuf> = files.into_iter().collect();
+        let paths: Vec<PathBuf> = files.iter().map(|file| self.root.join(file)).collect();
+        files.into_iter().cloned().zip(read::read_all(&paths, &mut self.pool)).collect()
     }
 
     /// Takes in what files say, and that others are gone; what that changes.

@@ -27,7 +27,7 @@ mod last_good;
 mod read;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,6 @@ use super::{Severity, SourceError, SourceEvent};
 use crate::event::Event;
 use crate::status;
 use catalogue::Catalogue;
-use read::Contents;
 use tree::{Tree, Waited};
 
 /// How long the directory must stay as it is before what has disappeared from it counts as gone: longer than a program that
@@ -146,7 +145,7 @@ impl Directory {
         self.last_change = Instant::now();
         let first = !self.catalogue.has_been_read();
         for batch in files.chunks(if first { FIRST_BATCH } else { usize::MAX }) {
-            let read = batch.iter().map(|path| (path.clone(), self.catalogue.read(path))).collect();
+            let read = self.catalogue.read(batch);
             let mut events = self.catalogue.take(read, &BTreeSet::new()).into_iter();
             // A file may hold any number of objects: what is told at once is bounded for the first reading.
             loop {
@@ -181,8 +180,7 @@ impl Directory {
                 Waited::Changed(changes) => changes,
             };
             self.last_change = Instant::now();
-            let read = changes.written.iter().map(|path| (path.clone(), self.catalogue.read(path)));
-            let mut read: BTreeMap<PathBuf, Contents> = read.collect();
+            let mut read = self.catalogue.read(&changes.written);
             let more = self.tree.wait(Some(Duration::ZERO));
             if let Waited::Changed(more) = &more {
                 read.retain(|path, _| !more.written.contains(path) && !more.removed.contains(path));

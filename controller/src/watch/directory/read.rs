@@ -1,7 +1,9 @@
 //! One file: its objects, or what is wrong with it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use apis::kubernetes as raw;
 use apis::yaml::{self, YamlError};
@@ -10,7 +12,7 @@ use crate::object::{Object, ObjectKey, Pool};
 use crate::watch::convert;
 
 /// A text is handed to the reader in pieces of about this many bytes, cut between documents, so that a file of a hundred
-/// thousand objects is never in memory as trees all at once.
+/// thousand objects is never in memory as trees all at once, and is read on all processors.
 const PIECE: usize = 1024 * 1024;
 
 /// What a file says.
@@ -49,31 +51,84 @@ pub(super) enum Unreadable {
     Text(Vec<Finding>),
 }
 
+/// Objects as they are written, and what is wrong with them; of one piece of a file.
+#[derive(Default)]
+struct Parsed {
+    documents: Vec<Written>,
+    broken: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+struct Written {
+    line: u32,
+    object: raw::Object,
+    invalid: Vec<Finding>,
+}
+
 /// Reads a file.
 pub(super) fn read(path: &Path, pool: &mut Pool) -> Contents {
-    match std::fs::read(path) {
-        Ok(bytes) => contents(&bytes, pool),
-        Err(error) => {
-            let unreadable = Some(Unreadable::System(error.to_string()));
-            Contents { documents: Vec::new(), unreadable, warnings: Vec::new() }
-        }
+    contents(std::fs::read(path), pool)
+}
+
+/// Reads files, on all processors.
+pub(super) fn read_all(paths: &[PathBuf], pool: &mut Pool) -> Vec<Contents> {
+    if let [path] = paths {
+        return vec![read(path, pool)];
+    }
+    let parsed = on_all_processors(paths, |path| std::fs::read(path).map(|bytes| parse(&bytes)));
+    parsed.into_iter().map(|parsed| converted(parsed, pool)).collect()
+}
+
+fn contents(bytes: io::Result<Vec<u8>>, pool: &mut Pool) -> Contents {
+    converted(bytes.map(|bytes| parse(&bytes)), pool)
+}
+
+fn parse(bytes: &[u8]) -> Vec<Parsed> {
+    match yaml::text(bytes) {
+        Err(error) => vec![Parsed { broken: vec![finding(None, 0, error)], ..Parsed::default() }],
+        Ok(text) => on_all_processors(&pieces(text), |(offset, piece)| parse_piece(*offset, piece)),
     }
 }
 
-fn contents(bytes: &[u8], pool: &mut Pool) -> Contents {
-    let mut contents = Contents { documents: Vec::new(), unreadable: None, warnings: Vec::new() };
-    let mut broken = Vec::new();
-    match yaml::text(bytes) {
-        Err(error) => broken.push(finding(None, 0, error)),
-        Ok(text) => {
-            for (offset, piece) in pieces(text) {
-                for document in yaml::documents(piece) {
-                    match document {
-                        Ok(document) => take(&document, offset, pool, &mut contents),
-                        Err(error) => broken.push(finding(None, offset, error)),
-                    }
-                }
+fn parse_piece(offset: u32, piece: &str) -> Parsed {
+    let mut parsed = Parsed::default();
+    for document in yaml::documents(piece) {
+        let document = match document {
+            Ok(document) => document,
+            Err(error) => {
+                parsed.broken.push(finding(None, offset, error));
+                continue;
             }
+        };
+        let (line, title) = (document.line + offset, || document.object.title());
+        for field in &document.unknown_fields {
+            let what = format!("{} has a field `{}` that its kind does not have; it is ignored", title(), field.name);
+            let what_to_do = "correct the field's name, or remove it".to_owned();
+            parsed.warnings.push(Finding { line: field.line + offset, object: Some(title()), what, what_to_do });
+        }
+        let invalid = document.validate().err().unwrap_or_default();
+        let invalid = invalid.into_iter().map(|error| finding(Some(&title()), offset, error)).collect();
+        parsed.documents.push(Written { line, object: document.object, invalid });
+    }
+    parsed
+}
+
+/// What a file says, in objects as the controller sees them.
+fn converted(parsed: io::Result<Vec<Parsed>>, pool: &mut Pool) -> Contents {
+    let mut contents = Contents { documents: Vec::new(), unreadable: None, warnings: Vec::new() };
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            contents.unreadable = Some(Unreadable::System(error.to_string()));
+            return contents;
+        }
+    };
+    let mut broken = Vec::new();
+    for piece in parsed {
+        broken.extend(piece.broken);
+        contents.warnings.extend(piece.warnings);
+        for written in piece.documents {
+            take(written, pool, &mut contents);
         }
     }
     if !broken.is_empty() {
@@ -82,35 +137,61 @@ fn contents(bytes: &[u8], pool: &mut Pool) -> Contents {
     contents
 }
 
-fn take(document: &yaml::Document, offset: u32, pool: &mut Pool, contents: &mut Contents) {
-    let line = document.line + offset;
-    let title = document.object.title();
-    let Some(key) = convert::key(&document.object, pool) else {
-        let what = format!("{title} ({}) is of a kind that is not read here", document.object.api_version());
+fn take(written: Written, pool: &mut Pool, contents: &mut Contents) {
+    let Written { line, object, mut invalid } = written;
+    let Some(key) = convert::key(&object, pool) else {
+        let what = format!("{} ({}) is of a kind that is not read here", object.title(), object.api_version());
         let what_to_do = "nothing, if it is meant for others; it is skipped".to_owned();
-        contents.warnings.push(Finding { line, object: Some(title), what, what_to_do });
+        contents.warnings.push(Finding { line, object: Some(object.title()), what, what_to_do });
         return;
     };
-    for field in &document.unknown_fields {
-        let what = format!("{title} has a field `{}` that its kind does not have; it is ignored", field.name);
-        let what_to_do = "correct the field's name, or remove it".to_owned();
-        contents.warnings.push(Finding { line: field.line + offset, object: Some(title.clone()), what, what_to_do });
-    }
     let mut hasher = DefaultHasher::new();
-    document.object.hash(&mut hasher);
-    let object = match document.validate() {
-        Err(errors) => Err(errors.into_iter().map(|error| finding(Some(&title), offset, error)).collect()),
-        Ok(()) => match convert::object(&document.object, pool) {
-            Ok(Some(object)) => Ok(Box::new((document.object.clone(), object))),
-            Ok(None) => return,
-            Err(invalid) => {
-                let what = format!("{title}: {}: `{}` is not {}", invalid.path, invalid.value, invalid.expected);
-                let what_to_do = format!("write {}", invalid.expected);
-                Err(vec![Finding { line, object: Some(title), what, what_to_do }])
+    object.hash(&mut hasher);
+    let mut converted = None;
+    if invalid.is_empty() {
+        match convert::object(&object, pool) {
+            Ok(valid) => converted = valid,
+            Err(error) => {
+                let what = format!("{}: {}: `{}` is not {}", object.title(), error.path, error.value, error.expected);
+                let what_to_do = format!("write {}", error.expected);
+                invalid.push(Finding { line, object: Some(object.title()), what, what_to_do });
             }
-        },
+        }
+    }
+    let object = match converted {
+        Some(valid) => Ok(Box::new((object, valid))),
+        None => Err(invalid),
     };
     contents.documents.push(Read { key, line, hash: hasher.finish(), object });
+}
+
+/// Does the same to each item, on as many processors as there are; the results in the items' order.
+fn on_all_processors<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    if workers < 2 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut done = Vec::new();
+            while let Some((number, item)) = {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                items.get(number).map(|item| (number, item))
+            } {
+                done.push((number, work(item)));
+            }
+            done
+        };
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(worker)).collect();
+        let mut done = worker();
+        for other in others {
+            done.extend(other.join().expect("reading a file does not panic"));
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn finding(object: Option<&str>, offset: u32, error: YamlError) -> Finding {
@@ -170,7 +251,7 @@ mod tests {
     fn a_large_file_is_read_in_pieces_with_right_lines() {
         let text = pods(20_000, "---\n");
         assert!(pieces(&text).len() >= 2);
-        let contents = contents(text.as_bytes(), &mut Pool::default());
+        let contents = contents(Ok(text.into()), &mut Pool::default());
         assert!(contents.unreadable.is_none());
         assert_eq!(contents.documents.len(), 20_000);
         assert!(contents.documents.iter().zip((1u32..).step_by(4)).all(|(read, line)| read.line == line));
@@ -185,7 +266,7 @@ mod tests {
     #[test]
     fn a_broken_document_makes_the_file_unreadable_and_is_located() {
         let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\nkind: [\n";
-        let contents = contents(text.as_bytes(), &mut Pool::default());
+        let contents = contents(Ok(text.into()), &mut Pool::default());
         let Some(Unreadable::Text(findings)) = contents.unreadable else { panic!("it was read") };
         assert!(findings[0].line >= 5, "line {}", findings[0].line);
         assert!(!findings[0].what_to_do.is_empty());
@@ -194,7 +275,7 @@ mod tests {
     #[test]
     fn other_kinds_are_named_and_skipped() {
         let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n";
-        let contents = contents(text.as_bytes(), &mut Pool::default());
+        let contents = contents(Ok(text.into()), &mut Pool::default());
         assert!(contents.documents.is_empty() && contents.unreadable.is_none());
         assert!(contents.warnings[0].what.starts_with("Deployment/web"), "{}", contents.warnings[0].what);
     }
