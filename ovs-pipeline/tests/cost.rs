@@ -112,7 +112,7 @@ fn a_pod_and_an_isolation_cost_the_same_whatever_the_number_of_policies() {
         identity: IdentityNumber(16),
         rule: RuleNumber(16),
     });
-    assert_eq!(count(&[isolation.clone()], Datapath::System), 1);
+    assert_eq!(count(std::slice::from_ref(&isolation), Datapath::System), 1);
     // On netdev one more, for SCTP replies in the other direction.
     assert_eq!(count(&[isolation], Datapath::Netdev), 2);
 }

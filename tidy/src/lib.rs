@@ -33,6 +33,8 @@ pub struct Tracked {
 pub fn tracked() -> Vec<Tracked> {
     output("git", &["ls-files", "--cached", "--others", "--exclude-standard"])
         .lines()
-        .filter_map(|path| Some(Tracked { path: path.to_string(), text: std::fs::read_to_string(root().join(path)).ok()? }))
+        .filter_map(|path| {
+            Some(Tracked { path: path.to_string(), text: std::fs::read_to_string(root().join(path)).ok()? })
+        })
         .collect()
 }

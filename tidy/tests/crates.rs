@@ -24,8 +24,20 @@ const PURE: &[&str] = &["policy", "openflow", "ovs-pipeline"];
 
 /// Licences that Apache-2.0 code may depend on.
 const LICENCES: &[&str] = &[
-    "Apache-2.0", "MIT", "ISC", "BSD-2-Clause", "BSD-3-Clause", "Zlib", "Unlicense", "Unicode-3.0", "CC0-1.0", "0BSD", "BSL-1.0",
-    "Apache-2.0 WITH LLVM-exception", "MIT-0", "CDLA-Permissive-2.0",
+    "Apache-2.0",
+    "MIT",
+    "ISC",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "Zlib",
+    "Unlicense",
+    "Unicode-3.0",
+    "CC0-1.0",
+    "0BSD",
+    "BSL-1.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "MIT-0",
+    "CDLA-Permissive-2.0",
 ];
 
 fn metadata() -> Value {
@@ -43,7 +55,8 @@ fn crates_depend_only_on_what_is_listed() {
     let ours: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
     let listed: BTreeMap<&str, BTreeSet<&str>> =
         EDGES.iter().map(|(name, edges)| (*name, edges.iter().copied().collect())).collect();
-    let members: Vec<&Value> = metadata["packages"].as_array().into_iter().flatten().filter(|p| p["source"].is_null()).collect();
+    let members: Vec<&Value> =
+        metadata["packages"].as_array().into_iter().flatten().filter(|p| p["source"].is_null()).collect();
     assert_eq!(members.len(), ours.len(), "every member is listed, and every listed crate is a member");
     for package in members {
         let name = text(&package["name"]);
@@ -56,7 +69,10 @@ fn crates_depend_only_on_what_is_listed() {
             .collect();
         let allowed = listed.get(name).unwrap_or_else(|| panic!("crate {name} is not listed in EDGES"));
         let extra: Vec<_> = edges.difference(allowed).collect();
-        assert!(extra.is_empty(), "{name} may not use {extra:?}: change the code, or EDGES together with a note in docs/design");
+        assert!(
+            extra.is_empty(),
+            "{name} may not use {extra:?}: change the code, or EDGES together with a note in docs/design"
+        );
         assert_eq!(text(&package["license"]), "Apache-2.0", "{name} says its licence");
     }
 }
@@ -70,7 +86,11 @@ fn pure_crates_have_no_asynchronous_dependency() {
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let (name, kind) = (text(&dependency["name"]), &dependency["kind"]);
             let normal = kind.is_null();
-            assert!(!(normal && ASYNCHRONOUS.contains(&name)), "{} depends on {name}, which does I/O", text(&package["name"]));
+            assert!(
+                !(normal && ASYNCHRONOUS.contains(&name)),
+                "{} depends on {name}, which does I/O",
+                text(&package["name"])
+            );
         }
     }
 }
@@ -90,7 +110,11 @@ fn compatible(expression: &str) -> bool {
     for (word, all) in [(" AND ", true), (" OR ", false)] {
         let parts = split(expression, word);
         if parts.len() > 1 {
-            return if all { parts.iter().all(|part| compatible(part)) } else { parts.iter().any(|part| compatible(part)) };
+            return if all {
+                parts.iter().all(|part| compatible(part))
+            } else {
+                parts.iter().any(|part| compatible(part))
+            };
         }
     }
     false
@@ -118,13 +142,24 @@ fn split<'a>(expression: &'a str, word: &str) -> Vec<&'a str> {
 fn dependencies_have_compatible_licences() {
     for package in metadata()["packages"].as_array().into_iter().flatten() {
         let licence = text(&package["license"]);
-        assert!(compatible(licence), "{} {}: licence {licence:?} is not in LICENCES", text(&package["name"]), package["version"]);
+        assert!(
+            compatible(licence),
+            "{} {}: licence {licence:?} is not in LICENCES",
+            text(&package["name"]),
+            package["version"]
+        );
     }
 }
 
 #[test]
 fn licence_expressions_are_read_rightly() {
-    for good in ["MIT", "MIT OR GPL-3.0", "MIT/Apache-2.0", "(MIT OR Apache-2.0) AND Unicode-3.0", "Apache-2.0 OR (MIT AND ISC)"] {
+    for good in [
+        "MIT",
+        "MIT OR GPL-3.0",
+        "MIT/Apache-2.0",
+        "(MIT OR Apache-2.0) AND Unicode-3.0",
+        "Apache-2.0 OR (MIT AND ISC)",
+    ] {
         assert!(compatible(good), "{good}");
     }
     for bad in ["GPL-3.0", "MIT AND GPL-3.0", "", "LGPL-2.1-or-later"] {

@@ -81,7 +81,7 @@ fn notice(tree: &Tree, mutant: &Mutant) -> Result<Option<String>> {
         .output()
         .with_context(|| format!("cannot run {}", tree.lab().display()))?;
     let last = String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_owned();
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let errors = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let Ok(figures) = serde_json::from_str::<Value>(&last) else {
         bail!("mutant {}: the run broke off instead of telling a verdict:\n{errors}", mutant.name);
     };
