@@ -4,6 +4,8 @@ use tidy::{Tracked, root, tracked};
 
 /// Lines of a source file without its tests, beyond which the design asks for something.
 const LINES: usize = 450;
+/// Lines of a file of tests: a list of cases is read a case at a time.
+const TEST_LINES: usize = 600;
 /// Names that say nothing about what a file decides.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "manager", "misc", "shared"];
 /// A longer file says why in a line that starts with this.
