@@ -90,7 +90,7 @@ fn declared_ports_are_served() {
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: web, namespace: shop}}\nspec:\n  containers:\n  - name: c\n{ports}"
     );
     let cluster = completed(&[("pod.yaml", &text)]);
-    assert_eq!(cluster.pods[0].ports, [(Protocol::Tcp, 80), (Protocol::Udp, 53)]);
+    assert_eq!(cluster.pods[0].ports, [(Protocol::Tcp, 80), (Protocol::Udp, 53), (Protocol::Sctp, 9)]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn patience() -> Patience {
 
 fn sockets(port: u16) -> Vec<(Protocol, SocketAddr)> {
     let address = |text: &str| SocketAddr::new(text.parse().unwrap(), port);
-    [Protocol::Tcp, Protocol::Udp]
+    [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
         .into_iter()
         .flat_map(|protocol| SERVER.map(|text| (protocol, address(text))))
         .collect()
@@ -72,7 +72,7 @@ async fn a_served_port_is_reached_and_an_unserved_one_refuses() {
     let patience = patience();
     for address in SERVER {
         let to: IpAddr = address.parse().unwrap();
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
             let served =
                 send(&Probe::new(&cable.client, to, protocol, 80).owned_by("shop/web"), &patience).await.unwrap();
             assert_eq!(served.verdict, Verdict::Reached, "{address} {protocol}");
@@ -116,7 +116,7 @@ async fn silence_is_a_time_out_and_many_cost_little_time() {
 async fn a_wrong_server_is_not_the_right_one() {
     let cable = ready_cable().await;
     let _servers = serve(&cable.server, "shop/impostor", &sockets(80)).await.unwrap();
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
+    for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
         let probe = Probe::new(&cable.client, SERVER[0].parse().unwrap(), protocol, 80).owned_by("shop/web");
         let error = format!("{:#}", send(&probe, &patience()).await.unwrap_err());
         assert!(error.contains("shop/impostor answered instead of shop/web"), "{error}");

@@ -228,6 +228,7 @@ fn plan_of_pod(pod: &Pod, nodes: &[NodePlan]) -> PodPlan {
             let protocol = match port.protocol.as_deref() {
                 None | Some("TCP") => Protocol::Tcp,
                 Some("UDP") => Protocol::Udp,
+                Some("SCTP") => Protocol::Sctp,
                 Some(_) => return None,
             };
             Some((protocol, u16::try_from(port.container_port).ok()?))

@@ -136,7 +136,7 @@ async fn ends(stage: &mut Stage) -> Result<(Vec<Place>, Vec<Target>)> {
         };
         targets.extend(pod.ports.iter().map(target));
     }
-    stage.serve(&Place::Outside, Protocol::Tcp, 443).await?;
+    stage.serve(&Place::Outside, &[(Protocol::Tcp, 443)]).await?;
     targets.push(Target { place: Place::Outside, protocol: Protocol::Tcp, port: 443 });
     stage.serve_outside(WORLD, Protocol::Tcp, 443).await?;
     targets.push(Target { place: Place::Address(WORLD), protocol: Protocol::Tcp, port: 443 });

@@ -28,6 +28,7 @@ impl Target {
         match self.protocol {
             Protocol::Tcp => format!("{}:{}", self.place, self.port),
             Protocol::Udp => format!("{}:{}/UDP", self.place, self.port),
+            Protocol::Sctp => format!("{}:{}/SCTP", self.place, self.port),
             Protocol::Icmp => format!("{}/ICMP", self.place),
         }
     }

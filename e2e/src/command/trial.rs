@@ -170,7 +170,7 @@ async fn question(stage: &mut Stage, wanted: &Wanted) -> Result<Question> {
         Place::Address(address) if stage.is_world(*address) => {
             stage.serve_outside(*address, wanted.protocol, wanted.port).await?;
         }
-        Place::Outside | Place::Node(_) => stage.serve(&to, wanted.protocol, wanted.port).await?,
+        Place::Outside | Place::Node(_) => stage.serve(&to, &[(wanted.protocol, wanted.port)]).await?,
         Place::Address(_) | Place::Pod(_) => {}
     }
     Ok(Question { from, to, protocol: wanted.protocol, port: wanted.port, ipv6, size: 0 })

@@ -20,6 +20,11 @@ impl Pace {
         Self { factor: if emulated { 10 } else { 1 } }
     }
 
+    /// Whether this is a slow machine.
+    pub fn is_slow(self) -> bool {
+        self.factor > 1
+    }
+
     /// `usual` on an ordinary machine, more on a slow one.
     pub fn allow(self, usual: Duration) -> Duration {
         usual * self.factor

@@ -47,7 +47,7 @@ impl Conversation {
                     probe.from.ask(move || udp::socket_for(to, source)).await?.context("cannot open a UDP socket")?;
                 Wire::Udp(UdpSocket::from_std(socket.into()).context("cannot open a UDP socket")?)
             }
-            Protocol::Icmp => bail!("there are no conversations over ICMP"),
+            Protocol::Sctp | Protocol::Icmp => bail!("there are no conversations over {}", probe.protocol),
         };
         let mut conversation = Self { wire, probe: probe.clone() };
         let verdict = conversation.exchange(patience.limit() * 4).await?;

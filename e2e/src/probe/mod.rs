@@ -9,6 +9,7 @@ mod echo;
 mod forged;
 mod kept;
 mod patience;
+mod sctp;
 mod send;
 mod server;
 mod tcp;
@@ -36,6 +37,8 @@ pub enum Protocol {
     Tcp,
     /// A datagram and its echo.
     Udp,
+    /// An INIT and its acknowledgement, made by hand.
+    Sctp,
     /// An echo request and its reply, of the family's own ICMP.
     Icmp,
 }
@@ -45,6 +48,7 @@ impl fmt::Display for Protocol {
         formatter.write_str(match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
             Self::Icmp => "ICMP",
         })
     }

@@ -10,6 +10,8 @@ use crate::lab::Pace;
 
 /// The base time on an ordinary machine.
 const BASE: Duration = Duration::from_millis(300);
+/// The base time where everything takes ten times as long: less than that, since the slowest answer is heeded.
+const SLOW_BASE: Duration = Duration::from_millis(1000);
 /// No answer is waited for longer than this many times the base.
 const CEILING: u32 = 10;
 
@@ -23,7 +25,8 @@ pub struct Patience {
 impl Patience {
     /// For a machine of this pace.
     pub fn new(pace: Pace) -> Self {
-        Self { base: pace.allow(BASE), slowest_micros: AtomicU64::new(0) }
+        let base = if pace.is_slow() { SLOW_BASE } else { BASE };
+        Self { base, slowest_micros: AtomicU64::new(0) }
     }
 
     /// How long to wait for an answer now.

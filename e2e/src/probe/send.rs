@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures::{StreamExt, stream};
 
-use super::{Patience, Probe, Protocol, Verdict, echo, tcp, udp};
+use super::{Patience, Probe, Protocol, Verdict, echo, sctp, tcp, udp};
 
 /// Silence is an answer only when it is repeated.
 const ATTEMPTS: u32 = 2;
@@ -58,6 +58,7 @@ async fn attempt(probe: &Probe, patience: &Patience) -> Result<Reply> {
     let reply = match probe.protocol {
         Protocol::Tcp => tcp::attempt(probe, &token, limit).await?,
         Protocol::Udp => udp::attempt(probe, &token, limit).await?,
+        Protocol::Sctp => sctp::attempt(probe, &token, limit).await?,
         Protocol::Icmp => echo::attempt(probe, &token, limit).await?,
     };
     if reply.verdict != Verdict::TimedOut {

@@ -3,7 +3,8 @@
 //! Sockets are made inside the namespace and served by the caller's runtime, so hundreds of pods cost no threads. A socket is
 //! bound to one address, so an answer never comes from another address than the one that was asked.
 
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,8 +14,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-use super::Protocol;
 use super::kept::{STREAM, STREAM_AT_MOST, STREAM_EVERY};
+use super::{Protocol, sctp};
 use crate::lab::Namespace;
 
 /// Running servers; dropping it ends them.
@@ -23,32 +24,47 @@ pub struct Servers {
     tasks: JoinSet<()>,
 }
 
-/// Starts servers named `owner` inside `namespace`, one for each protocol and address.
+/// Starts servers named `owner` inside `namespace`, one for each protocol and address. SCTP ports of an address belong in one
+/// call: they share a socket.
 pub async fn serve(namespace: &Namespace, owner: &str, wanted: &[(Protocol, SocketAddr)]) -> Result<Servers> {
     let list = wanted.to_vec();
-    let open = move || -> Result<Vec<(Protocol, Socket)>> {
-        list.iter()
-            .filter(|(protocol, _)| *protocol != Protocol::Icmp) // the kernel answers echo requests
-            .map(|(protocol, address)| {
-                let socket =
-                    socket_for(*protocol, *address).with_context(|| format!("cannot serve {protocol} {address}"))?;
-                Ok((*protocol, socket))
-            })
-            .collect()
-    };
+    let open = move || list.iter().map(opened).collect::<Result<Vec<_>>>();
     let sockets = namespace.ask(open).await?.with_context(|| format!("the servers of {owner}"))?;
     let owner: Arc<str> = owner.into();
     let mut servers = Servers::default();
-    for (protocol, socket) in sockets {
-        if protocol == Protocol::Tcp {
-            let listener = TcpListener::from_std(socket.into()).context("cannot serve TCP")?;
-            servers.tasks.spawn(accept(listener, owner.clone()));
-        } else {
-            let socket = UdpSocket::from_std(socket.into()).context("cannot serve UDP")?;
-            servers.tasks.spawn(answer_datagrams(socket, owner.clone()));
+    let mut responders: BTreeMap<IpAddr, (Socket, BTreeSet<u16>)> = BTreeMap::new();
+    for ((protocol, address), socket) in wanted.iter().zip(sockets) {
+        match (protocol, socket) {
+            (Protocol::Tcp, Some(socket)) => {
+                let listener = TcpListener::from_std(socket.into()).context("cannot serve TCP")?;
+                servers.tasks.spawn(accept(listener, owner.clone()));
+            }
+            (Protocol::Udp, Some(socket)) => {
+                let socket = UdpSocket::from_std(socket.into()).context("cannot serve UDP")?;
+                servers.tasks.spawn(answer_datagrams(socket, owner.clone()));
+            }
+            (Protocol::Sctp, Some(socket)) => {
+                responders.entry(address.ip()).or_insert((socket, BTreeSet::new())).1.insert(address.port());
+            }
+            _ => {}
         }
     }
+    for (socket, ports) in responders.into_values() {
+        // A raw socket is sent to and received from as a UDP socket is; tokio has no type of its own for it.
+        let socket = UdpSocket::from_std(socket.into()).context("cannot serve SCTP")?;
+        servers.tasks.spawn(sctp::respond(socket, ports, owner.clone()));
+    }
     Ok(servers)
+}
+
+/// The socket of a server; none for echo requests, which the kernel answers.
+fn opened((protocol, address): &(Protocol, SocketAddr)) -> Result<Option<Socket>> {
+    let socket = match protocol {
+        Protocol::Icmp => return Ok(None),
+        Protocol::Sctp => sctp::listen(address.ip()),
+        Protocol::Tcp | Protocol::Udp => socket_for(*protocol, *address),
+    };
+    socket.map(Some).with_context(|| format!("cannot serve {protocol} {address}"))
 }
 
 impl Servers {

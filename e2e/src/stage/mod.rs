@@ -84,26 +84,22 @@ impl Stage {
         }
         for pod in pods.iter().filter(|pod| !pod.terminated) {
             let place = self.place(&pod.key())?;
-            for (protocol, port) in &pod.ports {
-                self.serve(&place, *protocol, *port).await?;
-            }
+            self.serve(&place, &pod.ports).await?;
         }
         Ok(())
     }
 
-    /// Starts a server at a place, on each of its addresses; the same server twice is one.
-    pub async fn serve(&mut self, place: &Place, protocol: Protocol, port: u16) -> Result<()> {
-        let addresses = self.addresses(place)?;
-        if protocol == Protocol::Icmp {
-            return Ok(());
-        }
+    /// Starts servers at a place, on each of its addresses; the same server twice is one.
+    pub async fn serve(&mut self, place: &Place, ports: &[(Protocol, u16)]) -> Result<()> {
         let mut wanted = Vec::new();
-        for address in addresses {
-            let socket = SocketAddr::new(address, port);
-            // A pod of the host's network serves at its node's addresses.
-            if !self.served.iter().any(|(_, served, at)| *served == protocol && *at == socket) {
-                self.served.insert((place.clone(), protocol, socket));
-                wanted.push((protocol, socket));
+        for address in self.addresses(place)? {
+            for (protocol, port) in ports {
+                let socket = SocketAddr::new(address, *port);
+                // A pod of the host's network serves at its node's addresses.
+                if !self.served.iter().any(|(_, served, at)| served == protocol && *at == socket) {
+                    self.served.insert((place.clone(), *protocol, socket));
+                    wanted.push((*protocol, socket));
+                }
             }
         }
         let owner = self.owner(place);
@@ -115,7 +111,7 @@ impl Stage {
     /// Makes sure that something answers at an address outside the cluster.
     pub async fn serve_outside(&mut self, address: IpAddr, protocol: Protocol, port: u16) -> Result<()> {
         self.lab.underlay().own(address)?;
-        self.serve(&Place::Address(address), protocol, port).await
+        self.serve(&Place::Address(address), &[(protocol, port)]).await
     }
 
     /// The lab below.

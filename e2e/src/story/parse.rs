@@ -219,8 +219,9 @@ fn protocol(text: &str) -> Result<Protocol> {
     match text {
         "TCP" => Ok(Protocol::Tcp),
         "UDP" => Ok(Protocol::Udp),
+        "SCTP" => Ok(Protocol::Sctp),
         "ICMP" => Ok(Protocol::Icmp),
-        _ => bail!("`{text}` is not TCP, UDP or ICMP"),
+        _ => bail!("`{text}` is not TCP, UDP, SCTP or ICMP"),
     }
 }
 

@@ -68,7 +68,7 @@ pub async fn tell(story: &Story, options: Options, stop_early: bool) -> Result<T
     let mut stage = Stage::set(options, cluster, &|_| {}).await?;
     for (place, protocol, port) in &story.servers {
         let place = stage.place(place)?;
-        stage.serve(&place, *protocol, *port).await?;
+        stage.serve(&place, &[(*protocol, *port)]).await?;
     }
     let mut teller = Teller { stage, conversations: BTreeMap::new(), differences: Vec::new(), judged: 0 };
     for (line, step) in &story.steps {
@@ -290,6 +290,6 @@ fn full_size(mtu: usize, protocol: Protocol, ipv6: bool) -> usize {
     match protocol {
         Protocol::Tcp => mtu * 50,
         Protocol::Udp => mtu - header - 8,
-        Protocol::Icmp => mtu - header,
+        Protocol::Icmp | Protocol::Sctp => mtu - header,
     }
 }
