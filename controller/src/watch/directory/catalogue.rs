@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use apis::kubernetes as raw;
 use hashbrown::{HashMap, HashSet};
 
 use super::last_good::LastGood;
-use super::read::{self, Contents, Finding, Unreadable};
+use super::read::{self, Contents, Finding, Unreadable, Valid};
 use super::tree::shown;
 use crate::object::{Object, ObjectKey, Pool};
 use crate::watch::{Severity, SourceError, SourceEvent};
@@ -68,7 +67,7 @@ struct Known {
 }
 
 /// Objects that were just read and may have to be told.
-type Fresh = HashMap<(Arc<Path>, u32), Box<(raw::Object, Object)>>;
+type Fresh = HashMap<(Arc<Path>, u32), Valid>;
 
 impl Catalogue {
     pub fn new(root: &Path, status: &Path) -> Result<Self, (PathBuf, io::Error)> {
@@ -306,8 +305,8 @@ impl Catalogue {
             };
             self.unresolved.remove(key);
             known.in_force = Some((remembered.hash, Arc::clone(path)));
-            let (written, object) = *remembered.object.ok()?;
-            self.last_good.put(key, path, index, &written);
+            let Valid { object, manifest } = remembered.object.ok()?;
+            self.last_good.put(key, path, index, &manifest);
             return Some(object);
         }
         let hash = document.hash;
@@ -317,17 +316,17 @@ impl Catalogue {
         }
         let found = fresh.remove(&(Arc::clone(path), index)).or_else(|| self.fetch(path, index, hash));
         // Not there any longer: the file has changed, which will be told next.
-        let (written, object) = *found?;
+        let Valid { object, manifest } = found?;
         let known = self.objects.get_mut(key)?;
         let same = known.in_force.as_ref().is_some_and(|(held, _)| *held == hash);
         known.in_force = Some((hash, Arc::clone(path)));
         self.unresolved.remove(key);
-        self.last_good.put(key, path, index, &written);
+        self.last_good.put(key, path, index, &manifest);
         (!same).then_some(object)
     }
 
     /// Reads one object of a file again.
-    fn fetch(&mut self, path: &Path, index: u32, hash: u64) -> Option<Box<(raw::Object, Object)>> {
+    fn fetch(&mut self, path: &Path, index: u32, hash: u64) -> Option<Valid> {
         let Contents { documents, unreadable, .. } = read::read(&self.root.join(path), &mut self.pool);
         let document = documents.into_iter().nth(index as usize).filter(|document| document.hash == hash)?;
         if unreadable.is_some() { None } else { document.object.ok() }

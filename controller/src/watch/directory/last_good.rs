@@ -10,12 +10,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use apis::kubernetes as raw;
 use apis::yaml;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::read::Read;
+use super::read::{Read, Valid};
 use crate::object::{ObjectKey, Pool};
 use crate::watch::{Severity, SourceError, convert};
 
@@ -86,9 +85,9 @@ impl LastGood {
     }
 
     /// An object has come in force.
-    pub fn put(&mut self, key: &ObjectKey, file: &Path, document: u32, object: &raw::Object) {
+    pub fn put(&mut self, key: &ObjectKey, file: &Path, document: u32, manifest: &[u8]) {
         let header = Header { object_key: key.to_string(), file: file.to_owned(), document, gone: false };
-        self.write(key, &header, Some(object));
+        self.write(key, &header, Some(manifest));
     }
 
     /// An object is gone.
@@ -153,8 +152,8 @@ impl LastGood {
         })
     }
 
-    fn write(&mut self, key: &ObjectKey, header: &Header, object: Option<&raw::Object>) {
-        self.attempt(|journal, _| journal.append(key, header, object));
+    fn write(&mut self, key: &ObjectKey, header: &Header, manifest: Option<&[u8]>) {
+        self.attempt(|journal, _| journal.append(key, header, manifest));
     }
 
     /// After a failure nothing more is written: a journal with a gap would lie.
@@ -173,12 +172,12 @@ impl Journal {
         Ok(Self { file: BufWriter::new(file), size: 0, live: 0, lines: HashMap::new() })
     }
 
-    fn append(&mut self, key: &ObjectKey, header: &Header, object: Option<&raw::Object>) -> io::Result<()> {
+    fn append(&mut self, key: &ObjectKey, header: &Header, manifest: Option<&[u8]>) -> io::Result<()> {
         let mut text = serde_json::to_vec(header)?;
-        if let Some(object) = object {
+        if let Some(manifest) = manifest {
             text.pop(); // the header's closing brace: the object is one more field
             text.extend_from_slice(b",\"object\":");
-            serde_json::to_writer(&mut text, object)?;
+            text.extend_from_slice(manifest);
             text.push(b'}');
         }
         text.push(b'\n');
@@ -187,7 +186,7 @@ impl Journal {
         if let Some(old) = self.lines.remove(key) {
             self.live -= u64::from(old.length);
         }
-        if object.is_some() {
+        if manifest.is_some() {
             self.lines.insert(key.clone(), Line { offset: self.size, length });
             self.live += u64::from(length);
         }
@@ -261,12 +260,18 @@ impl Before {
         }
         let text = line.read(&mut self.file).ok()?;
         let body: Body = serde_json::from_slice(&text).ok()?;
-        let document = yaml::documents(&body.object.to_string()).into_iter().next()?.ok()?;
+        let manifest = body.object.to_string();
+        let document = yaml::documents(&manifest).into_iter().next()?.ok()?;
         let key = convert::key(&document.object, pool)?;
         let mut hasher = DefaultHasher::new();
         document.object.hash(&mut hasher);
         let object = convert::object(&document.object, pool).ok()??;
-        Some(Read { key, line: 0, hash: hasher.finish(), object: Ok(Box::new((document.object, object))) })
+        Some(Read {
+            key,
+            line: 0,
+            hash: hasher.finish(),
+            object: Ok(Valid { object, manifest: manifest.into_bytes().into() }),
+        })
     }
 }
 

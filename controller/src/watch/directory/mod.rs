@@ -51,6 +51,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How many objects are told at once while the directory is read for the first time.
 const FIRST_BATCH: usize = 1024;
 
+/// How many bytes of files are parsed before what they say is told, while the directory is read for the first time.
+const BATCH_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Why a directory cannot be a source.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -144,7 +147,7 @@ impl Directory {
         let files = self.tree.scan();
         self.last_change = Instant::now();
         let first = !self.catalogue.has_been_read();
-        for batch in files.chunks(if first { FIRST_BATCH } else { usize::MAX }) {
+        for batch in self.batches(&files, first) {
             let read = self.catalogue.read(batch);
             let mut events = self.catalogue.take(read, &BTreeSet::new()).into_iter();
             // A file may hold any number of objects: what is told at once is bounded for the first reading.
@@ -158,6 +161,23 @@ impl Directory {
         }
         let events = self.catalogue.all_is_read(&files);
         self.send(events)
+    }
+
+    /// Files that are read together: for the first reading no more than fit in memory as they are parsed.
+    fn batches<'a>(&self, files: &'a [PathBuf], first: bool) -> Vec<&'a [PathBuf]> {
+        if !first {
+            return vec![files];
+        }
+        let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
+        for (number, file) in files.iter().enumerate() {
+            bytes += std::fs::metadata(self.tree.root().join(file)).map_or(0, |found| found.len());
+            if bytes >= BATCH_BYTES || number + 1 - start >= FIRST_BATCH {
+                batches.push(&files[start..=number]);
+                (start, bytes) = (number + 1, 0);
+            }
+        }
+        batches.push(&files[start..]);
+        batches
     }
 
     /// Follows changes until the directory is gone.

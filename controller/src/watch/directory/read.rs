@@ -31,8 +31,15 @@ pub(super) struct Read {
     pub line: u32,
     /// Of the object as written; equal objects have equal hashes.
     pub hash: u64,
-    /// The object, as written and as the controller sees it, or everything that is wrong with it.
-    pub object: Result<Box<(raw::Object, Object)>, Vec<Finding>>,
+    /// The object, or everything that is wrong with it.
+    pub object: Result<Valid, Vec<Finding>>,
+}
+
+/// An object as the controller sees it, and as it was written.
+pub(super) struct Valid {
+    pub object: Object,
+    /// A manifest again, as JSON.
+    pub manifest: Box<[u8]>,
 }
 
 /// Something to report about a place in a file.
@@ -62,6 +69,7 @@ struct Parsed {
 struct Written {
     line: u32,
     object: raw::Object,
+    manifest: Box<[u8]>,
     invalid: Vec<Finding>,
 }
 
@@ -72,22 +80,46 @@ pub(super) fn read(path: &Path, pool: &mut Pool) -> Contents {
 
 /// Reads files, on all processors.
 pub(super) fn read_all(paths: &[PathBuf], pool: &mut Pool) -> Vec<Contents> {
-    if let [path] = paths {
-        return vec![read(path, pool)];
-    }
-    let parsed = on_all_processors(paths, |path| std::fs::read(path).map(|bytes| parse(&bytes)));
-    parsed.into_iter().map(|parsed| converted(parsed, pool)).collect()
+    let parsed = on_all_processors(paths, |path| match std::fs::read(path) {
+        Ok(bytes) if bytes.len() > PIECE => None, // on all processors by itself, one such file at a time
+        Ok(bytes) => Some(Ok(parse_small(&bytes))),
+        Err(error) => Some(Err(error)),
+    });
+    let files = paths.iter().zip(parsed);
+    files
+        .map(|(path, parsed)| match parsed {
+            None => read(path, pool),
+            Some(Ok(parsed)) => Contents::of([parsed], pool),
+            Some(Err(error)) => Contents::denied(&error),
+        })
+        .collect()
 }
 
 fn contents(bytes: io::Result<Vec<u8>>, pool: &mut Pool) -> Contents {
-    converted(bytes.map(|bytes| parse(&bytes)), pool)
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(error) => return Contents::denied(&error),
+    };
+    let text = match yaml::text(&bytes) {
+        Ok(text) => text,
+        Err(error) => return Contents::of([unreadable(error)], pool),
+    };
+    let pieces = pieces(text);
+    // A few at a time: what is parsed takes several times the room of what becomes of it.
+    let parsed =
+        pieces.chunks(8).flat_map(|some| on_all_processors(some, |(offset, piece)| parse_piece(*offset, piece)));
+    Contents::of(parsed, pool)
 }
 
-fn parse(bytes: &[u8]) -> Vec<Parsed> {
+fn parse_small(bytes: &[u8]) -> Parsed {
     match yaml::text(bytes) {
-        Err(error) => vec![Parsed { broken: vec![finding(None, 0, error)], ..Parsed::default() }],
-        Ok(text) => on_all_processors(&pieces(text), |(offset, piece)| parse_piece(*offset, piece)),
+        Ok(text) => parse_piece(0, text),
+        Err(error) => unreadable(error),
     }
+}
+
+fn unreadable(error: YamlError) -> Parsed {
+    Parsed { broken: vec![finding(None, 0, error)], ..Parsed::default() }
 }
 
 fn parse_piece(offset: u32, piece: &str) -> Parsed {
@@ -108,37 +140,38 @@ fn parse_piece(offset: u32, piece: &str) -> Parsed {
         }
         let invalid = document.validate().err().unwrap_or_default();
         let invalid = invalid.into_iter().map(|error| finding(Some(&title()), offset, error)).collect();
-        parsed.documents.push(Written { line, object: document.object, invalid });
+        let manifest = serde_json::to_vec(&document.object).unwrap_or_default().into_boxed_slice();
+        parsed.documents.push(Written { line, object: document.object, manifest, invalid });
     }
     parsed
 }
 
-/// What a file says, in objects as the controller sees them.
-fn converted(parsed: io::Result<Vec<Parsed>>, pool: &mut Pool) -> Contents {
-    let mut contents = Contents { documents: Vec::new(), unreadable: None, warnings: Vec::new() };
-    let parsed = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            contents.unreadable = Some(Unreadable::System(error.to_string()));
-            return contents;
-        }
-    };
-    let mut broken = Vec::new();
-    for piece in parsed {
-        broken.extend(piece.broken);
-        contents.warnings.extend(piece.warnings);
-        for written in piece.documents {
-            take(written, pool, &mut contents);
-        }
+impl Contents {
+    fn denied(error: &io::Error) -> Self {
+        let unreadable = Some(Unreadable::System(error.to_string()));
+        Self { documents: Vec::new(), unreadable, warnings: Vec::new() }
     }
-    if !broken.is_empty() {
-        contents.unreadable = Some(Unreadable::Text(broken));
+
+    /// What a file says, in objects as the controller sees them.
+    fn of(parsed: impl IntoIterator<Item = Parsed>, pool: &mut Pool) -> Self {
+        let mut contents = Self { documents: Vec::new(), unreadable: None, warnings: Vec::new() };
+        let mut broken = Vec::new();
+        for piece in parsed {
+            broken.extend(piece.broken);
+            contents.warnings.extend(piece.warnings);
+            for written in piece.documents {
+                take(written, pool, &mut contents);
+            }
+        }
+        if !broken.is_empty() {
+            contents.unreadable = Some(Unreadable::Text(broken));
+        }
+        contents
     }
-    contents
 }
 
 fn take(written: Written, pool: &mut Pool, contents: &mut Contents) {
-    let Written { line, object, mut invalid } = written;
+    let Written { line, object, manifest, mut invalid } = written;
     let Some(key) = convert::key(&object, pool) else {
         let what = format!("{} ({}) is of a kind that is not read here", object.title(), object.api_version());
         let what_to_do = "nothing, if it is meant for others; it is skipped".to_owned();
@@ -159,7 +192,7 @@ fn take(written: Written, pool: &mut Pool, contents: &mut Contents) {
         }
     }
     let object = match converted {
-        Some(valid) => Ok(Box::new((object, valid))),
+        Some(object) => Ok(Valid { object, manifest }),
         None => Err(invalid),
     };
     contents.documents.push(Read { key, line, hash: hasher.finish(), object });
