@@ -1,4 +1,5 @@
-# A TCP segment of no connection opens none: not where its connection would be allowed, and not after a denied one.
+# A TCP segment of no connection opens none: not where its connection would be allowed, and not after a denied one. Nor does an
+# ICMP error about a datagram that was never sent arrive: connection tracking calls it invalid.
 
 cluster
   pod shop/web on node-a app=web TCP/80
@@ -8,6 +9,8 @@ cluster
 forge
   shop/client -> shop/web ack port=80 Unseen
   shop/near -> shop/web ack port=80 Unseen
+  shop/client -> shop/web unreachable port=53 Unseen
+  shop/near -> shop/web unreachable port=53 Unseen
 
 apply deny.yaml
   apiVersion: networking.k8s.io/v1

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use etherparse::PacketBuilder;
+use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, icmpv4, icmpv6};
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::UdpSocket;
 
@@ -24,6 +24,8 @@ pub enum Forgery {
     BareAck,
     /// A TCP SYN in another's name.
     Syn,
+    /// An ICMP error about a datagram that was never sent.
+    Unreachable,
 }
 
 /// A packet to forge.
@@ -42,7 +44,12 @@ pub async fn send_forged(from: &Arc<Namespace>, to: &Arc<Namespace>, forged: &Fo
     let mark = Token::draw().request(0);
     let bytes = bytes(forged, &mark)?;
     let ipv6 = forged.destination.is_ipv6();
-    let protocol = if forged.forgery == Forgery::Datagram { SocketProtocol::UDP } else { SocketProtocol::TCP };
+    let protocol = match forged.forgery {
+        Forgery::Datagram => SocketProtocol::UDP,
+        Forgery::BareAck | Forgery::Syn => SocketProtocol::TCP,
+        Forgery::Unreachable if ipv6 => SocketProtocol::ICMPV6,
+        Forgery::Unreachable => SocketProtocol::ICMPV4,
+    };
     let witness = Witness::post(to, ipv6, protocol).await?;
     let to = SocketAddr::new(forged.destination.ip(), 0);
     from.ask(move || send(&bytes, to)).await?.with_context(|| format!("cannot forge {forged:?}"))?;
@@ -98,6 +105,18 @@ fn bytes(forged: &Forged, payload: &[u8]) -> Result<Vec<u8>> {
             builder.tcp(source.port(), destination.port(), 1, 64000).ack(1).write(&mut bytes, payload)?
         }
         Forgery::Syn => builder.tcp(source.port(), destination.port(), 1, 64000).syn().write(&mut bytes, payload)?,
+        Forgery::Unreachable => {
+            // It quotes what the destination would have sent.
+            let quoted = Forged { forgery: Forgery::Datagram, source: destination, destination: source };
+            let quoted = self::bytes(&quoted, payload)?;
+            if source.is_ipv6() {
+                let error = Icmpv6Type::DestinationUnreachable(icmpv6::DestUnreachableCode::Port);
+                builder.icmpv6(error).write(&mut bytes, &quoted)?;
+            } else {
+                let error = Icmpv4Type::DestinationUnreachable(icmpv4::DestUnreachableHeader::Port);
+                builder.icmpv4(error).write(&mut bytes, &quoted)?;
+            }
+        }
     }
     Ok(bytes)
 }

@@ -276,11 +276,11 @@ fn probe_line(line: &str) -> Result<ProbeLine> {
     Ok(probe)
 }
 
-/// `FROM -> TO datagram|ack|syn [source=PLACE] port=N Seen|Unseen`
+/// `FROM -> TO datagram|ack|syn|unreachable [source=PLACE] port=N Seen|Unseen`
 fn forge_line(line: &str) -> Result<ForgeLine> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [from, "->", to, kind, rest @ .., outcome] = words.as_slice() else {
-        bail!("a forged packet is: FROM -> TO datagram|ack|syn [source=PLACE] port=N Seen|Unseen");
+        bail!("a forged packet is: FROM -> TO datagram|ack|syn|unreachable [source=PLACE] port=N Seen|Unseen");
     };
     let mut forge = ForgeLine {
         from: (*from).to_owned(),
@@ -289,7 +289,8 @@ fn forge_line(line: &str) -> Result<ForgeLine> {
             "datagram" => Forgery::Datagram,
             "ack" => Forgery::BareAck,
             "syn" => Forgery::Syn,
-            _ => bail!("`{kind}` is not datagram, ack or syn"),
+            "unreachable" => Forgery::Unreachable,
+            _ => bail!("`{kind}` is not datagram, ack, syn or unreachable"),
         },
         source: None,
         port: 0,
