@@ -47,6 +47,8 @@ pub struct Connected {
     pub boot: Bytes,
     /// The source's version in the last frame that it acknowledged; 0 where there is none.
     pub last: u64,
+    /// The (boot, sequence) of nodes in that frame.
+    pub seen: Vec<(NodeName, Bytes, u64)>,
     /// The pods attached on the node.
     pub pods: Vec<PodReport>,
     /// Where its frames go.

@@ -132,6 +132,7 @@ impl Controller {
     fn agent(&mut self, session: SessionId, event: AgentEvent, changed: &mut Changed) {
         if let AgentEvent::Connected(mut connected) = event {
             let pods = std::mem::take(&mut connected.pods);
+            self.state.agent_has_seen(std::mem::take(&mut connected.seen));
             self.state.agent_connected(&connected.node, connected.boot.clone(), pods, changed);
             self.publish.connect(session, connected);
             return;

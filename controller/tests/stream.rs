@@ -177,6 +177,67 @@ async fn nothing_is_sent_before_the_source_is_in_sync() {
 }
 
 #[tokio::test]
+async fn realised_waits_for_reports_too() {
+    let controller = Controller::start(&[("nodes.yaml", NODES), ("pods.yaml", PODS), ("policy.yaml", POLICY)]);
+    let mut a = Agent::connect(&controller, "node-a", vec![]).await;
+    let mut b = Agent::connect(&controller, "node-b", vec![]).await;
+    for agent in [&mut a, &mut b] {
+        let frame = agent.frame().await;
+        agent.acknowledge(frame.number).await;
+        agent.realise(&frame).await;
+    }
+    let asked = controller.ask_in_background("/v1/realised?after=node-b:4&timeout_ms=20000");
+    b.report(report(4, "client", [10, 10, 2, 2])).await;
+    // Both need the pod's address; the bystanders' frames without changes are realised on the way.
+    for agent in [&mut a, &mut b] {
+        let frame = agent.frame_and_realise_until(|frame| !frame.changes.is_empty()).await;
+        assert_eq!(frame.summary(), ["endpoint shop/client [10.10.2.2]"]);
+        assert!(!asked.is_finished());
+        agent.realise(&frame).await;
+    }
+    assert_eq!(asked.await.unwrap().0, 200);
+    let (status, body) = controller.get("/v1/realised?after=node-b:5&timeout_ms=50");
+    assert_eq!(status, 504, "{body}");
+    assert_eq!(controller.get("/v1/realised?after=node-b").0, 400);
+    assert_eq!(controller.get("/v1/realised?after=node-b:4&nodes=node-a,node-b").0, 200);
+}
+
+#[tokio::test]
+async fn after_a_restart_agents_are_told_everything_again_and_nothing_older() {
+    let controller = Controller::start(&[("nodes.yaml", NODES), ("pods.yaml", PODS), ("policy.yaml", POLICY)]);
+    let mut a = Agent::connect(&controller, "node-a", vec![]).await;
+    let mut b = Agent::connect(&controller, "node-b", vec![report(3, "other", [10, 10, 2, 3])]).await;
+    b.report(report(7, "client", [10, 10, 2, 2])).await;
+    b.report(report(8, "other", [10, 10, 2, 3])).await;
+    b.detach(9, "shop", "other").await;
+    std::fs::create_dir(controller.source().join("more")).unwrap();
+    controller.write("more/more.yaml", "");
+    std::fs::remove_dir_all(controller.source().join("more")).unwrap();
+    let version = running::change_time(&controller.source());
+    let seen = a
+        .frame_and_realise_until(|frame| {
+            frame.source_version() >= version && frame.version.as_ref().unwrap().nodes["node-b"].sequence == 9
+        })
+        .await;
+    let seen = seen.version.unwrap();
+    let folder = controller.stop();
+
+    // The agents come back before the source can be read, with what they have.
+    let (source, away) = (folder.path().join("cluster"), folder.path().join("away"));
+    std::fs::rename(&source, &away).unwrap();
+    let controller = Controller::start_in(folder);
+    let _b = Agent::connect(&controller, "node-b", vec![report(7, "client", [10, 10, 2, 2])]).await;
+    let mut a = Agent::connect_after(&controller, "node-a", seen.clone()).await;
+    std::fs::rename(&away, &source).unwrap();
+    let frame = a.frame().await;
+    assert!(frame.replace);
+    assert!(frame.summary().contains(&"endpoint shop/client [10.10.2.2]".to_owned()), "{:?}", frame.summary());
+    let now = frame.version.clone().unwrap();
+    assert!(frame.source_version() >= seen.source["NetworkPolicy"]);
+    assert!(now.nodes["node-b"].sequence >= seen.nodes["node-b"].sequence, "{now:?} after {seen:?}");
+}
+
+#[tokio::test]
 async fn an_agent_of_another_protocol_is_refused_with_the_reason() {
     let controller = Controller::start(&[("nodes.yaml", NODES)]);
     let refused = Agent::refused(&controller, "node-a", vec![7]).await;

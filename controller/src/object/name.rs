@@ -39,6 +39,12 @@ pub enum ObjectKey {
     NetworkPolicy(PolicyKey),
 }
 
+impl std::borrow::Borrow<str> for NodeName {
+    fn borrow(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
 impl ObjectKey {
     /// The kinds there are.
     pub const KINDS: [&'static str; 4] = ["Namespace", "Node", "Pod", "NetworkPolicy"];

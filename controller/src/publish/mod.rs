@@ -121,32 +121,43 @@ impl Publish {
 
     /// The sessions, by node.
     pub fn sessions(&self) -> BTreeMap<&NodeName, SessionView<'_>> {
-        self.sessions.values().map(|session| (&session.node, SessionView(session))).collect()
+        self.sessions.iter().map(|(id, session)| (&session.node, SessionView(*id, session))).collect()
     }
 }
 
 /// What can be said of a session.
-pub struct SessionView<'a>(&'a Session);
+pub struct SessionView<'a>(SessionId, &'a Session);
 
 impl SessionView<'_> {
+    /// Its stream.
+    pub fn id(&self) -> SessionId {
+        self.0
+    }
+
+    /// The frame that carries all that its node needs now, sent or not.
+    pub fn frame_with_everything(&self) -> u64 {
+        let pending = self.1.pending() > 0 || self.1.sent_frame() == 0;
+        self.1.sent_frame() + u64::from(pending)
+    }
+
     /// The last frame sent; 0 before the first.
     pub fn sent(&self) -> u64 {
-        self.0.sent_frame()
+        self.1.sent_frame()
     }
 
     /// The last frame acknowledged; 0 before the first.
     pub fn acknowledged_frame(&self) -> u64 {
-        self.0.acknowledged_frame()
+        self.1.acknowledged_frame()
     }
 
     /// How many objects wait to be told.
     pub fn pending(&self) -> usize {
-        self.0.pending()
+        self.1.pending()
     }
 
     /// The last frame that the switch obeys.
     pub fn realised(&self) -> Option<&RealisedFrame> {
-        self.0.realised.as_ref()
+        self.1.realised.as_ref()
     }
 }
 

@@ -144,8 +144,10 @@ fn greeted(hello: Hello, frames: mpsc::UnboundedSender<Outgoing>) -> Result<Conn
     }
     let node = NodeName(Text::from(hello.node.as_str()));
     let pods = hello.pods.into_iter().filter_map(|report| pod_report(&node, report)).collect();
-    let last = hello.last.map_or(0, |version| oldest(&version));
-    Ok(Connected { node, boot: hello.boot, last, pods, frames })
+    let last = hello.last.unwrap_or_default();
+    let seen = last.nodes.iter();
+    let seen = seen.map(|(name, at)| (NodeName(Text::from(name.as_str())), at.boot.clone(), at.sequence)).collect();
+    Ok(Connected { node, boot: hello.boot, last: oldest(&last), seen, pods, frames })
 }
 
 /// The version up to which all kinds are known. In a directory they are all the same.

@@ -28,7 +28,8 @@ impl Agent {
     fn connect(number: u64, node: &str, publish: &mut Publish) -> Self {
         let (sender, frames) = mpsc::unbounded_channel();
         let (id, node) = (SessionId(number), NodeName(Text::from(node)));
-        let connected = Connected { node: node.clone(), boot: Bytes::new(), last: 0, pods: vec![], frames: sender };
+        let connected =
+            Connected { node: node.clone(), boot: Bytes::new(), last: 0, seen: vec![], pods: vec![], frames: sender };
         publish.connect(id, connected);
         Self { id, node, frames, last: 0, told: BTreeMap::new() }
     }

@@ -87,7 +87,13 @@ async fn realised(
     let (version, timeout) = version_and_timeout(parameters)?;
     let nodes = find(parameters, "nodes").filter(|nodes| !nodes.is_empty());
     let nodes = nodes.map(|nodes| nodes.split(',').map(str::to_owned).collect());
-    let question = RealisedQuestion { version, nodes };
+    let after = find(parameters, "after").unwrap_or_default().split(',').filter(|pair| !pair.is_empty());
+    let after = after.map(|pair| {
+        let read = pair.rsplit_once(':').and_then(|(node, number)| Some((node.to_owned(), number.parse().ok()?)));
+        read.ok_or_else(|| bad(format!("after={pair} is not a node and a sequence; write it as node-a:7,node-b:3")))
+    });
+    let after = after.collect::<Result<Vec<(String, u64)>, Refusal>>()?;
+    let question = RealisedQuestion { version, nodes, after };
     let wait = ask(events, |answer| Query::Realised(question.clone(), answer));
     let (status, body) = match tokio::time::timeout(timeout, wait).await {
         Ok(answer) => (StatusCode::OK, answer?),

@@ -3,7 +3,8 @@
 //! - `GET /v1/info`: how far the source is, what there is, who is connected.
 //! - `GET /v1/known?version=NS&timeout_ms=N`: answers once everything in the source up to `version` has been taken in.
 //! - `GET /v1/realised?version=NS&nodes=a,b&timeout_ms=N`: answers once those nodes (default: all connected) have realised a
-//!   frame whose source version is at least `version`; 504 with the same body when the time is up.
+//!   frame whose source version is at least `version`; 504 with the same body when the time is up. With
+//!   `&after=node-a:7,node-b:3` also not before these reports of these nodes (by sequence) are realised by all who need them.
 //! - `GET /v1/errors`: what is wrong with the source, and which reports of agents do not count.
 //! - `GET /v1/plan?node=NAME`: what a node needs, as text.
 

@@ -1,11 +1,12 @@
 //! Questions as the loop sees them, and its answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::event::SessionId;
 use crate::object::NodeName;
 use crate::plan::Plan;
 use crate::publish::Publish;
@@ -27,13 +28,23 @@ pub enum Query {
     RealisedNow(RealisedQuestion, oneshot::Sender<RealisedAnswer>),
 }
 
-/// Which nodes, up to which version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which nodes, up to which version of the source and after which reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RealisedQuestion {
     /// The version of the source.
     pub version: u64,
     /// None: all that are connected.
     pub nodes: Option<Vec<String>>,
+    /// Nodes, and the sequence of a report of each that must have been taken in.
+    pub after: Vec<(String, u64)>,
+}
+
+/// Someone who waits for nodes to realise something.
+struct Waiting {
+    question: RealisedQuestion,
+    answer: oneshot::Sender<RealisedAnswer>,
+    /// The frames that carry all that was asked for; None while not all of it has been taken in.
+    frames: Option<BTreeMap<SessionId, u64>>,
 }
 
 /// What the nodes have realised.
@@ -48,7 +59,7 @@ pub struct RealisedAnswer {
 /// Answers that wait for something to become so.
 #[derive(Default)]
 pub struct Answers {
-    waiting: Vec<(RealisedQuestion, oneshot::Sender<RealisedAnswer>)>,
+    waiting: Vec<Waiting>,
     waiting_to_know: Vec<(u64, oneshot::Sender<u64>)>,
 }
 
@@ -67,7 +78,7 @@ impl Answers {
             }
             Query::RealisedNow(question, answer) => answer.send(realised(&question, publish)).is_ok(),
             Query::Realised(question, answer) => {
-                self.waiting.push((question, answer));
+                self.waiting.push(Waiting { question, answer, frames: None });
                 self.check(state, publish);
                 true
             }
@@ -84,34 +95,59 @@ impl Answers {
                 self.waiting_to_know.push((version, answer));
             }
         }
-        for (question, answer) in std::mem::take(&mut self.waiting) {
-            if answer.is_closed() {
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            if waiting.answer.is_closed() {
                 continue;
             }
-            let known = state.source().version >= question.version;
-            let all_connected = question
-                .nodes
-                .iter()
-                .flatten()
-                .all(|node| publish.sessions().keys().any(|connected| connected.0.as_str() == node));
-            let now = realised(&question, publish);
-            let nobody = now.nodes.is_empty();
-            if known && all_connected && (nobody || now.version >= question.version) {
-                let _ = answer.send(now);
+            if waiting.is_so(state, publish) {
+                let _ = waiting.answer.send(realised(&waiting.question, publish));
             } else {
-                self.waiting.push((question, answer));
+                self.waiting.push(waiting);
             }
         }
     }
 }
 
+impl Waiting {
+    fn is_so(&mut self, state: &State, publish: &Publish) -> bool {
+        let Self { question, frames, .. } = self;
+        let taken_in = |(node, sequence): &(String, u64)| state.sequence_of(node) >= Some(*sequence);
+        if state.source().version < question.version || !question.after.iter().all(taken_in) {
+            return false;
+        }
+        // A node that needs nothing of what was reported gets no frame for it: what counts is the frame that would carry it.
+        let frames = frames.get_or_insert_with(|| match question.after.as_slice() {
+            [] => BTreeMap::new(),
+            _ => publish.sessions().values().map(|session| (session.id(), session.frame_with_everything())).collect(),
+        });
+        let sessions = publish.sessions();
+        let asked = sessions.iter().filter(|(node, _)| question.asks_for(node));
+        let mut found = 0;
+        for (_, session) in asked {
+            found += 1;
+            // A stream that began later began with everything.
+            let frame = frames.get(&session.id()).copied().unwrap_or(u64::from(!question.after.is_empty()));
+            let realised = session.realised();
+            let (realised_frame, version) = realised.map_or((0, 0), |realised| (realised.frame, realised.version));
+            if version < question.version || realised_frame < frame {
+                return false;
+            }
+        }
+        question.nodes.as_ref().is_none_or(|nodes| nodes.iter().collect::<BTreeSet<_>>().len() == found)
+    }
+}
+
+impl RealisedQuestion {
+    fn asks_for(&self, node: &NodeName) -> bool {
+        self.nodes.as_ref().is_none_or(|nodes| nodes.iter().any(|name| name == node.0.as_str()))
+    }
+}
+
 fn realised(question: &RealisedQuestion, publish: &Publish) -> RealisedAnswer {
-    let wanted =
-        |node: &NodeName| question.nodes.as_ref().is_none_or(|nodes| nodes.iter().any(|name| name == node.0.as_str()));
     let sessions = publish.sessions();
     let nodes: BTreeMap<String, _> = sessions
         .iter()
-        .filter(|(node, _)| wanted(node))
+        .filter(|(node, _)| question.asks_for(node))
         .map(|(node, session)| (node.to_string(), session.realised().cloned().unwrap_or_default()))
         .collect();
     let missing = question.nodes.as_ref().is_some_and(|names| names.iter().any(|name| !nodes.contains_key(name)));

@@ -164,6 +164,16 @@ impl State {
         changed.pods.extend(self.reports.replace(node, boot, pods));
     }
 
+    /// An agent has said what it saw of other nodes in earlier frames.
+    pub fn agent_has_seen(&mut self, seen: Vec<(NodeName, bytes::Bytes, u64)>) {
+        self.reports.seen(seen);
+    }
+
+    /// The sequence up to which a node's reports are known; None where it has reported nothing.
+    pub fn sequence_of(&self, node: &str) -> Option<u64> {
+        self.reports.sequence_of(node)
+    }
+
     /// An agent's stream has ended. What it reported stays; it is forgotten only with its node.
     pub fn agent_gone(&mut self, node: &NodeName, changed: &mut Changed) {
         if !self.nodes.contains_key(node) {

@@ -64,6 +64,8 @@ pub struct NodeFacts {
 #[derive(Default)]
 pub struct Reports {
     nodes: HashMap<NodeName, NodeFacts>,
+    /// The newest (boot, sequence) of nodes that agents have seen in earlier frames.
+    seen: HashMap<NodeName, (Bytes, u64)>,
 }
 
 impl Reports {
@@ -105,6 +107,7 @@ impl Reports {
 
     /// The node has left the source; its reports go too unless its agent is still here.
     pub fn node_deleted(&mut self, node: &NodeName) {
+        self.seen.remove(node);
         if self.nodes.get(node).is_some_and(|facts| !facts.connected) {
             self.nodes.remove(node);
         }
@@ -125,12 +128,39 @@ impl Reports {
         self.nodes.iter().flat_map(|(node, facts)| facts.pods.values().map(move |report| (node, report)))
     }
 
+    /// Agents have seen these in earlier frames.
+    ///
+    /// A node's greeting tells all its pods, but not the sequence of its last report where that was of a pod that is gone.
+    /// Agents refuse frames in which a sequence is lower than one that they have seen, so what they have seen of the same boot
+    /// is claimed: the greeting came after it and includes it.
+    pub fn seen(&mut self, seen: Vec<(NodeName, Bytes, u64)>) {
+        for (node, boot, sequence) in seen {
+            let held = self.seen.entry(node).or_default();
+            let lower = held.0 == boot && held.1 >= sequence;
+            if !lower {
+                *held = (boot, sequence);
+            }
+        }
+    }
+
+    /// The sequence up to which a node's reports are known; None where it has reported nothing.
+    pub fn sequence_of(&self, node: &str) -> Option<u64> {
+        let (node, facts) = self.nodes.get_key_value(node)?;
+        Some(self.sequence(node, facts))
+    }
+
     /// The (boot, sequence) of every node, sorted by name.
     pub fn versions(&self) -> Vec<(NodeName, Bytes, u64)> {
+        let nodes = self.nodes.iter();
         let mut versions: Vec<_> =
-            self.nodes.iter().map(|(node, facts)| (node.clone(), facts.boot.clone(), facts.sequence)).collect();
+            nodes.map(|(node, facts)| (node.clone(), facts.boot.clone(), self.sequence(node, facts))).collect();
         versions.sort();
         versions
+    }
+
+    fn sequence(&self, node: &NodeName, facts: &NodeFacts) -> u64 {
+        let seen = self.seen.get(node).filter(|(boot, _)| *boot == facts.boot);
+        seen.map_or(facts.sequence, |(_, seen)| facts.sequence.max(*seen))
     }
 }
 

@@ -146,7 +146,16 @@ impl Agent {
     }
 
     pub async fn connect_with_last(controller: &Controller, node: &str, pods: Vec<PodReport>, last: u64) -> Self {
-        let mut agent = Self::open(controller, node, pods, last, vec![1]).await;
+        let last = (last > 0).then(|| Version { source: [("Pod".to_owned(), last)].into(), nodes: [].into() });
+        Self::welcomed(Self::open(controller, node, pods, last, vec![1]).await).await
+    }
+
+    /// Connects with what was accepted of an earlier stream.
+    pub async fn connect_after(controller: &Controller, node: &str, last: Version) -> Self {
+        Self::welcomed(Self::open(controller, node, vec![], Some(last), vec![1]).await).await
+    }
+
+    async fn welcomed(mut agent: Self) -> Self {
         match agent.down.message().await.unwrap().unwrap().message {
             Some(from_controller::Message::Welcome(welcome)) => assert_eq!(welcome.version, 1),
             other => panic!("the first message is {other:?}"),
@@ -156,16 +165,21 @@ impl Agent {
 
     /// The reason why the controller does not speak to an agent of other versions.
     pub async fn refused(controller: &Controller, node: &str, versions: Vec<u32>) -> Status {
-        let mut agent = Self::open(controller, node, vec![], 0, versions).await;
+        let mut agent = Self::open(controller, node, vec![], None, versions).await;
         agent.down.message().await.unwrap_err()
     }
 
-    async fn open(controller: &Controller, node: &str, pods: Vec<PodReport>, last: u64, versions: Vec<u32>) -> Self {
+    async fn open(
+        controller: &Controller,
+        node: &str,
+        pods: Vec<PodReport>,
+        last: Option<Version>,
+        versions: Vec<u32>,
+    ) -> Self {
         let mut client = ControlClient::connect(format!("http://127.0.0.1:{}", controller.port)).await.unwrap();
         let (up, outgoing) = mpsc::channel(16);
         // Opened before anything is said: the controller must not wait for the greeting to answer.
         let down = client.stream(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
-        let last = (last > 0).then(|| Version { source: [("Pod".to_owned(), last)].into(), nodes: [].into() });
         let boot = bytes::Bytes::from_static(b"boot");
         let hello = Hello { node: node.to_owned(), versions, boot, last, pods };
         up.send(FromAgent { message: Some(from_agent::Message::Hello(hello)) }).await.unwrap();
@@ -199,6 +213,23 @@ impl Agent {
             }
             self.acknowledge(frame.number).await;
         }
+    }
+
+    /// The next frame that is like this, acknowledged; those before it are acknowledged and realised.
+    pub async fn frame_and_realise_until(&mut self, like: impl Fn(&Frame) -> bool) -> Frame {
+        loop {
+            let frame = self.frame().await;
+            self.acknowledge(frame.number).await;
+            if like(&frame) {
+                return frame;
+            }
+            self.realise(&frame).await;
+        }
+    }
+
+    pub async fn detach(&mut self, sequence: u64, namespace: &str, name: &str) {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        self.report(PodReport { sequence, namespace, name, ..PodReport::default() }).await;
     }
 
     pub fn frames_before_this_one(&self) -> usize {
