@@ -3,9 +3,12 @@
 
 mod node;
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
 use apis::stream::Direction;
-use node::frames::{endpoint, group, identity, isolation, node as a_node, posture, rule, tcp};
-use node::{Node, until};
+use node::frames::{endpoint, group, identity, isolation, node as a_node, posture, rule, rule_removed, tcp};
+use node::{Namespace, Node, until};
 use serde_json::json;
 
 /// Two nodes; a web pod here that takes TCP 80 from a client elsewhere, and a free pod.
@@ -91,6 +94,133 @@ async fn what_a_frame_says_is_in_the_switch_and_stays_over_restarts() {
     until("the web pod is reached", || ask(&node, "10.10.2.7", 80, &web).2 == allowed).await;
 }
 
+fn udp(port: u32) -> apis::stream::Service {
+    apis::stream::Service { protocol: apis::stream::Protocol::Udp.into(), ..tcp(port) }
+}
+
+/// A connection of which only replies flow: one question, and answers without end.
+struct Stream {
+    client: UdpSocket,
+    server: SocketAddr,
+    _answers: std::thread::JoinHandle<()>,
+}
+
+impl Stream {
+    fn between(client: &Namespace, server: &Namespace, address: IpAddr) -> Self {
+        let socket = server.inside(|| UdpSocket::bind("0.0.0.0:5000").unwrap());
+        let answers = std::thread::spawn(move || {
+            let mut buffer = [0; 16];
+            let Ok((_, from)) = socket.recv_from(&mut buffer) else { return };
+            // It ends with its pod's interface.
+            while socket.send_to(b"answer", from).is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let client = client.inside(|| UdpSocket::bind("0.0.0.0:6000").unwrap());
+        Self { client, server: (address, 5000).into(), _answers: answers }
+    }
+
+    fn ask(&self) {
+        self.client.send_to(b"question", self.server).unwrap();
+    }
+
+    /// Whether an answer comes within some time.
+    fn hears(&self, within: Duration) -> bool {
+        self.client.set_read_timeout(Some(within)).unwrap();
+        self.client.recv_from(&mut [0; 16]).is_ok()
+    }
+
+    /// How long answers still come before there is silence.
+    fn falls_silent(&self) -> Duration {
+        let started = Instant::now();
+        while self.hears(Duration::from_millis(200)) {
+            assert!(started.elapsed() < node::WITHIN, "answers still come");
+        }
+        started.elapsed().saturating_sub(Duration::from_millis(200))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_stop_when_policy_takes_back_what_admitted_them() {
+    let node = Node::start(&[]).await;
+    let mut changes = shop();
+    changes.push(rule("stream", Direction::Ingress, "webs", &["frees"], vec![udp(5000)]));
+    changes.push(group("frees", &["free"]));
+    let frame = node.controller.say(changes);
+    node.realised(frame).await;
+    let (server, address) = node.pod("shop", "web").await;
+    let (client, _) = node.pod("shop", "free").await;
+    let stream = Stream::between(&client, &server, address);
+    stream.ask();
+    assert!(stream.hears(node::WITHIN), "the policy allows it");
+
+    // The client says nothing more, so only the agent's look at the connection can find that policy denies it now.
+    let taken_back = node.controller.say(vec![rule_removed("stream")]);
+    node.realised(taken_back).await;
+    let silent_after = stream.falls_silent();
+    println!("silent {silent_after:?} after the switch obeyed");
+    assert!(silent_after < Duration::from_secs(5), "{silent_after:?}");
+
+    // Allowed again, the next question brings the answers back.
+    let again = node.controller.say(vec![rule("stream", Direction::Ingress, "webs", &["frees"], vec![udp(5000)])]);
+    node.realised(again).await;
+    assert!(!stream.hears(Duration::from_millis(200)), "blocked until its own side speaks");
+    stream.ask();
+    assert!(stream.hears(node::WITHIN), "allowed again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_switch_refuses_is_named_and_closes_its_pods_alone() {
+    let node = Node::start(&["--resync=0"]).await;
+    let mut changes = shop();
+    changes.push(endpoint("client", "node-a", "client", &[]));
+    let frame = node.controller.say(changes);
+    node.realised(frame).await;
+    node.attach("shop", "web").await;
+    let (client, _) = node.pod("shop", "client").await;
+    drop(client);
+    let pods = |node: &Node| {
+        let pods = node.get("/v1/pods");
+        let of = |name: &str| {
+            let pods = pods.as_array().unwrap().iter();
+            pods.clone().find(|pod| pod["pod"] == name).unwrap()["ingress"].as_str().unwrap().to_owned()
+        };
+        (of("shop/web"), of("shop/client"))
+    };
+    assert_eq!(pods(&node), ("policed".into(), "policed".into()));
+
+    // Table 82 (IngressRule) takes no flow more.
+    let flows = node.ofctl("dump-flows", &["table=82", "--no-stats"]).lines().count();
+    let database = format!("--db=unix:{}", node.path("db.sock").display());
+    node::run(std::process::Command::new("ovs-vsctl").arg(database).args([
+        "--",
+        "--id=@full",
+        "create",
+        "Flow_Table",
+        &format!("flow_limit={flows}"),
+        "--",
+        "set",
+        "Bridge",
+        "br-int",
+        "flow_tables:82=@full",
+    ]));
+    let refused = node.controller.say(vec![rule("more", Direction::Ingress, "webs", &["clients"], vec![tcp(8080)])]);
+    let answer = node.realised(refused).await;
+    let failures = answer["failures"].as_array().unwrap();
+    assert_eq!(failures.len(), 1, "{answer}");
+    assert_eq!(failures[0]["object"], "NetworkPolicy/shop/more rule[0]");
+    assert_eq!(pods(&node), ("closed".into(), "policed".into()), "its pods are closed, and no others");
+    assert_eq!(node.post("/v1/recompute", &json!({})), json!({"differences": []}));
+    {
+        let heard = node.controller.heard.lock().unwrap();
+        assert_eq!(heard.realised.last().unwrap().failures[0].object, "NetworkPolicy/shop/more rule[0]");
+    }
+    let gone = node.controller.say(vec![rule_removed("more")]);
+    let answer = node.realised(gone).await;
+    assert_eq!(answer["failures"], json!([]));
+    assert_eq!(pods(&node), ("policed".into(), "policed".into()));
+}
+
 /// Two thirds addresses of pods elsewhere, one third clauses of conjunctions.
 fn large() -> Vec<apis::stream::Change> {
     let mut changes = shop();
@@ -127,7 +257,7 @@ async fn a_hundred_thousand_flows() {
     let filled = node.realised(frame).await;
     let info = node.get("/v1/info");
     let flows = node.flow_count();
-    println!("{flows} flows: {filled} {info}");
+    println!("{flows} flows: {filled} {info} processor time {:?}", node.processor_time());
     assert!(flows >= 100_000, "{flows}");
     assert_eq!(info["flows"].as_u64().unwrap() as usize, flows, "the switch has what the agent wants");
     assert!(info["conjunctive_flows"].as_u64().unwrap() >= 33_000);
@@ -136,7 +266,7 @@ async fn a_hundred_thousand_flows() {
     node.kill_agent();
     node.start_agent().await;
     let answer = node.realised(frame).await;
-    println!("again: {answer} {}", node.get("/v1/info"));
+    println!("again: {answer} {} processor time {:?}", node.get("/v1/info"), node.processor_time());
     assert_eq!(answer["timing"]["changes"], 0, "a restart changes nothing: {answer}");
     assert_eq!(node.flow_count(), flows);
 }

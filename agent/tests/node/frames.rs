@@ -114,3 +114,7 @@ pub fn rule(
         names: vec![format!("NetworkPolicy/shop/{word} rule[0]")],
     }))
 }
+
+pub fn rule_removed(word: &str) -> wire::Change {
+    change(Kind::RuleRemoved(hash(word).into()))
+}

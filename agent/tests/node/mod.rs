@@ -8,13 +8,15 @@ pub mod controller;
 pub mod frames;
 
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
@@ -168,7 +170,7 @@ impl Node {
         let child = self
             .namespace
             .command(env!("CARGO_BIN_EXE_ferrant-agent"))
-            .args(["--node=node-a", "--datapath=netdev", "--log=debug,agent=trace,h2=info,hyper=info,tower=info"])
+            .args(["--node=node-a", "--datapath=netdev", "--log=debug,h2=info,hyper=info,tower=info"])
             .arg(format!("--controller=http://127.0.0.1:{}", self.controller.port))
             .arg(format!("--run-dir={}", self.path("run").display()))
             .arg(format!("--ovsdb={}", self.path("db.sock").display()))
@@ -221,6 +223,18 @@ impl Node {
 
     /// Attaches a pod as the plugin does: plan, a veth pair whose peer stands for the pod's end, confirm.
     pub async fn attach(&self, namespace: &str, name: &str) -> Value {
+        self.attach_with(namespace, name, None).await
+    }
+
+    /// A pod with a network namespace of its own, and its IPv4 address.
+    pub async fn pod(&self, namespace: &str, name: &str) -> (Namespace, IpAddr) {
+        let pod = Namespace::new();
+        let plan = self.attach_with(namespace, name, Some(&pod)).await;
+        let address: IpNet = plan["addresses"][0]["address"].as_str().unwrap().parse().unwrap();
+        (pod, address.addr())
+    }
+
+    async fn attach_with(&self, namespace: &str, name: &str, pod: Option<&Namespace>) -> Value {
         let request = serde_json::json!({
             "container_id": format!("{namespace}-{name}"), "interface": "eth0", "network_namespace": "/proc/self/ns/net",
             "pod_namespace": namespace, "pod_name": name,
@@ -235,7 +249,13 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
         let host = plan["host_interface"].as_str().unwrap();
-        self.namespace.run(&format!("ip link add {host} type veth peer name p{}", &host[1..]));
+        match pod {
+            None => drop(self.namespace.run(&format!("ip link add {host} type veth peer name p{}", &host[1..]))),
+            Some(pod) => {
+                self.namespace.run(&format!("ip link add {host} type veth peer name eth0 netns {}", pod.path));
+                dress(pod, &plan);
+            }
+        }
         let confirm = serde_json::json!({"container_id": format!("{namespace}-{name}"), "interface": "eth0"});
         let socket = self.path("run/cni.sock");
         let (status, body) =
@@ -258,9 +278,36 @@ impl Node {
         text.split("flow_count=").nth(1).unwrap().trim().parse().unwrap()
     }
 
+    /// Processor time that the agent and the switch have used, in seconds (proc(5), `stat`).
+    pub fn processor_time(&self) -> [f64; 2] {
+        let of = |process: &Option<Process>| {
+            let id = process.as_ref().unwrap().0.id();
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+            let mut fields = stat.rsplit(") ").next().unwrap().split(' ').skip(11);
+            let mut ticks = || fields.next().unwrap().parse::<f64>().unwrap();
+            (ticks() + ticks()) / 100.0
+        };
+        [of(&self.agent), of(&self.switch)]
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("agent.log")).unwrap_or_default()
     }
+}
+
+/// The pod's half, as the plugin makes it (IPv4 alone).
+fn dress(pod: &Namespace, plan: &Value) {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let planned = &plan["addresses"][0];
+    let (address, gateway) = (text(&planned["address"]), text(&planned["gateway"]));
+    let (mac, gateway_mac) = (text(&plan["mac"]), text(&planned["gateway_mac"]));
+    pod.run(&format!("ip link set eth0 address {mac} mtu {}", plan["mtu"]));
+    pod.run("ethtool -K eth0 tx off");
+    pod.run(&format!("ip address add {address} dev eth0"));
+    pod.run("ip link set eth0 up");
+    pod.run(&format!("ip route replace {gateway} dev eth0"));
+    pod.run(&format!("ip route replace default via {gateway}"));
+    pod.run(&format!("ip neighbour replace {gateway} lladdr {gateway_mac} dev eth0 nud permanent"));
 }
 
 /// Waits until something holds.
@@ -297,9 +344,4 @@ fn http(socket: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-/// Reads nothing: a daemon's output is in its log.
-pub fn silent() -> Stdio {
-    Stdio::null()
 }
