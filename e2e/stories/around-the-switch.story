@@ -31,3 +31,8 @@ probe
   shop/liar -> node-a TCP 10250 TimedOut
   shop/liar -> shop/near TCP 80 TimedOut
   shop/honest -> shop/web TCP 80 Reached
+
+forge
+  shop/liar -> outside datagram port=53 Unseen
+  shop/liar -> node-a datagram port=53 Unseen
+  shop/liar -> shop/near datagram port=53 Unseen

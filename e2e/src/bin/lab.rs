@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use e2e::bench;
-use e2e::command::{checks, demo, kernel, sandbox, story, trial};
+use e2e::command::{ask, checks, demo, kernel, sandbox, story, trial};
 use e2e::mutants;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,6 +38,9 @@ enum Command {
     BadInput(checks::BadInputArguments),
     /// Figures beside their targets
     Bench(bench::Arguments),
+    /// Ask a daemon over its socket
+    #[command(hide = true)]
+    Ask(ask::Arguments),
 }
 
 impl Command {
@@ -48,7 +51,7 @@ impl Command {
             Self::Sandbox(arguments) => arguments.lab.datapath,
             Self::Story(arguments) => arguments.lab.datapath,
             Self::Oracle(arguments) => arguments.lab.datapath,
-            Self::Mutants(_) => e2e::lab::Datapath::Netdev,
+            Self::Mutants(_) | Self::Ask(_) => e2e::lab::Datapath::Netdev,
             Self::BadInput(arguments) => arguments.lab.datapath,
             Self::Bench(arguments) => arguments.datapath(),
         }
@@ -65,6 +68,7 @@ impl Command {
             Self::Mutants(arguments) => checks::mutants(&arguments),
             Self::BadInput(arguments) => checks::bad_input(arguments).await,
             Self::Bench(arguments) => bench::run(arguments).await,
+            Self::Ask(arguments) => ask::run(arguments).await,
         }
     }
 }

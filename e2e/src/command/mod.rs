@@ -1,5 +1,6 @@
 //! The commands of the `lab` binary.
 
+pub mod ask;
 pub mod checks;
 pub mod demo;
 pub mod kernel;

@@ -71,7 +71,8 @@ fn script(stage: &mut Stage) -> String {
     script.push_str(&format!(
         "agent() {{\n  case \"$1\" in\n{sockets}    *) echo \"no such node: $1\" >&2; return 1 ;;\n  esac\n}}\n"
     ));
-    script.push_str("flows() { curl -s --unix-socket \"$(agent \"$1\")\" \"http://localhost/v1/flows${2:+?$2}\"; }\n");
+    let this = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_else(|_| "lab".to_owned());
+    script.push_str(&format!("flows() {{ {this} ask \"$(agent \"$1\")\" \"/v1/flows${{2:+?$2}}\"; }}\n"));
     script.push_str("say() {\n  at \"$1\" bash -c 'exec 3<>\"/dev/tcp/$0/$1\" && echo hello >&3 && timeout 2 head -n 1 <&3 || echo nothing' \"$2\" \"$3\"\n}\n");
     script.push_str("try() {\ncat <<'END'\n");
     script.push_str(&things_to_try(stage));
@@ -98,10 +99,17 @@ fn things_to_try(stage: &mut Stage) -> String {
         (pod.addresses().first().map(ToString::to_string).unwrap_or_default(), pod.plan().ports[0].1)
     });
     let node = lab.nodes().first().map(|node| node.name().to_owned()).unwrap_or_default();
-    text.push_str(&format!(
-        "\nThings to try:\n  at {client} ping -c 1 {address}      a command in a pod, a node or `outside`\n  say {client} {address} {port}        a line to a server; it answers with its name\n  \
-         ls; $EDITOR *.yaml          change a policy and ask again\n  flows {node} table=IngressRule   what is in a switch, with names\n  \
-         at {node} ip route           a node's own view\n  try                          this text again;  exit takes everything down\n\n"
-    ));
+    text.push_str("\nThings to try:\n");
+    for (command, what) in [
+        (format!("at {client} ip -brief address"), "a command in a pod, a node or `outside`"),
+        (format!("say {client} {address} {port}"), "a line to a server; it answers with its name"),
+        ("ls; $EDITOR *.yaml".to_owned(), "change a policy and ask again"),
+        (format!("flows {node} table=IngressRule"), "what is in a switch, with names"),
+        (format!("at {node} ip route"), "a node's own view"),
+        ("try".to_owned(), "this text again; `exit` takes everything down"),
+    ] {
+        text.push_str(&format!("  {command:<44} {what}\n"));
+    }
+    text.push('\n');
     text
 }

@@ -19,8 +19,6 @@ pub(super) const STREAM: &[u8] = b"stream";
 /// How often the server then speaks, and for how long at most.
 pub(super) const STREAM_EVERY: Duration = Duration::from_millis(10);
 pub(super) const STREAM_AT_MOST: Duration = Duration::from_secs(120);
-/// No answer for this long ends a stream: many times its interval.
-const QUIET: Duration = Duration::from_millis(200);
 
 enum Wire {
     Tcp(tcp::Connection),
@@ -85,11 +83,11 @@ impl Conversation {
         socket.send(STREAM).await.context("cannot ask for the stream").map(drop)
     }
 
-    /// Whether the server is still heard after at most `limit`: as soon as it falls silent the answer is no.
-    pub async fn listen(&mut self, limit: Duration) -> Result<bool> {
+    /// Whether the server is still heard after at most `limit`: as soon as it is silent for `quiet` the answer is no.
+    pub async fn listen(&mut self, limit: Duration, quiet: Duration) -> Result<bool> {
         let start = Instant::now();
         while start.elapsed() < limit {
-            match timeout(QUIET, self.receive()).await {
+            match timeout(quiet, self.receive()).await {
                 Err(_) => return Ok(false),
                 Ok(received) => {
                     received.with_context(|| format!("the stream from {}", self.probe.to))?;

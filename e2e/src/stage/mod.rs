@@ -79,8 +79,10 @@ impl Stage {
     /// Notes attached pods and starts their servers.
     async fn welcome(&mut self, pods: &[PodPlan]) -> Result<()> {
         for pod in pods {
-            self.cluster.pods.retain(|known| known.key() != pod.key());
-            self.cluster.pods.push(pod.clone());
+            match self.cluster.pods.iter_mut().find(|known| known.key() == pod.key()) {
+                Some(known) => *known = pod.clone(),
+                None => self.cluster.pods.push(pod.clone()),
+            }
         }
         for pod in pods.iter().filter(|pod| !pod.terminated) {
             let place = self.place(&pod.key())?;

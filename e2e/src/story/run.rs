@@ -16,6 +16,8 @@ use crate::stage::{Place, Question, Stage};
 const REVIVAL: Duration = Duration::from_secs(5);
 /// How soon a stream that policy no longer allows must be silent: the promise for traffic where only replies flow.
 const SILENCE_WITHIN: Duration = Duration::from_secs(1);
+/// No answer for this long ends a stream: many times its interval.
+const QUIET: Duration = Duration::from_millis(200);
 /// The source port of forged packets.
 const FORGED_PORT: u16 = 4321;
 
@@ -204,7 +206,8 @@ impl Teller {
         // One that must go on is heard for a while; one that must end has until then to do so.
         let limit = self.stage.lab().pace().allow(SILENCE_WITHIN);
         // All at once: the time runs for each from the change on.
-        let listening = self.conversations(name)?.iter_mut().map(|conversation| conversation.listen(limit));
+        let quiet = self.stage.lab().pace().allow(QUIET);
+        let listening = self.conversations(name)?.iter_mut().map(|conversation| conversation.listen(limit, quiet));
         let seen = try_join_all(listening).await?;
         let word = |streaming: bool| if streaming { "streaming" } else { "silent" };
         for streaming in seen {
