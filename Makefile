@@ -64,8 +64,8 @@ try: binaries ## the lab from your own YAML: make try DIR=… [PROBES=…]
 sandbox: binaries ## the demo's lab left running, with a shell inside and things to try
 	@$(LAB) sandbox
 
-e2e: binaries ## user stories in namespaces   (T=name for one, DATAPATH=system for the kernel datapath)
-	@$(LAB) stories $(ARGUMENTS) $(T)
+e2e: binaries ## user stories in namespaces   (T=name for one, DATAPATH=system for the kernel datapath, ONCE=1 without the sensitivity runs)
+	@$(LAB) stories $(ARGUMENTS) $(if $(ONCE),--once) $(T)
 
 oracle: binaries ## draw clusters, policies and packets; compare the system with the evaluator   (N=20000 SEED=…)
 	@$(LAB) oracle --verdicts $(or $(N),20000) $(ARGUMENTS)

@@ -44,5 +44,5 @@ mod run;
 mod step;
 
 pub use parse::{parse, parse_file};
-pub use run::{Outcome, Telling, tell, tell_thrice};
+pub use run::{Outcome, Telling, tell, tell_once, tell_thrice};
 pub use step::{Seen, Step, Story};
