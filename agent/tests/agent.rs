@@ -91,6 +91,11 @@ async fn what_a_frame_says_is_in_the_switch_and_stays_over_restarts() {
     })
     .await;
     until("the switch is filled", || node.flow_count() == flows).await;
+    until("the new gateway device has its address and its routes", || {
+        node.namespace.run("ip address show dev gw0").contains("10.10.1.1/")
+            && node.namespace.run("ip route show table 100").contains("10.10.2.0/24")
+    })
+    .await;
     until("the web pod is reached", || ask(&node, "10.10.2.7", 80, &web).2 == allowed).await;
 }
 

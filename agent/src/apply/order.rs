@@ -20,7 +20,7 @@ use ovs_pipeline::Datapath;
 use super::delta::Change;
 use super::flows::Flows;
 use super::host::{self, HostFacts};
-use super::ports::{self, PortOutcome, Work};
+use super::ports::{self, HostWork, PortOutcome, Work};
 use super::{links, nat};
 use crate::event::Event;
 use crate::ipam::attachment::Attachment;
@@ -35,7 +35,7 @@ pub struct Worker {
     tunnel: links::Tunnel,
     netlink: rtnetlink::Handle,
     /// The facts that the host was last made to obey.
-    host: Option<HostFacts>,
+    host: Option<HostWork>,
 }
 
 impl Worker {
@@ -58,12 +58,12 @@ impl Worker {
             match piece {
                 Work::Attach(attachment) => attach.push(*attachment),
                 Work::Detach(attachment) => detach.push(*attachment),
-                Work::Host(wanted, addresses) => facts = Some((*wanted, addresses)),
+                Work::Host(wanted) => facts = Some(*wanted),
             }
         }
         // The host first: its facts may be older than what is asked of ports, never newer.
-        if let Some((facts, addresses)) = facts {
-            events.push(Event::Host(self.obey(facts, &addresses).await));
+        if let Some(wanted) = facts {
+            events.push(Event::Host(self.obey(wanted).await));
         }
         let (ready, mut outcomes) = self.close_and_raise(attach).await;
         outcomes.extend(self.exchange_ports(ready, detach).await);
@@ -132,7 +132,8 @@ impl Worker {
     }
 
     /// Links, routes and NAT as planned; the MTU that pods are to have.
-    async fn obey(&mut self, mut facts: HostFacts, addresses: &[std::net::IpAddr]) -> Result<u32, String> {
+    async fn obey(&mut self, mut wanted: HostWork) -> Result<u32, String> {
+        let HostWork { facts, addresses, .. } = &mut wanted;
         let uplink = links::uplink(&self.netlink, addresses).await.map_err(|error| error.to_string())?;
         let Some(uplink) = uplink else {
             return Err(format!(
@@ -143,20 +144,22 @@ impl Worker {
         facts.mtu = links::pod_mtu(uplink.mtu, self.tunnel, uplink.address);
         facts.uplink = Some(uplink.name);
         // Which interfaces are closed is kept step by step as pods come and go; the rest is compared whole.
-        let closed_only = self.host.as_ref().is_some_and(|before| {
-            HostFacts { closed_interfaces: BTreeSet::new(), ..before.clone() }
-                == HostFacts { closed_interfaces: BTreeSet::new(), ..facts.clone() }
-        });
+        let but_closed = |work: &HostWork| {
+            let facts = HostFacts { closed_interfaces: BTreeSet::new(), ..work.facts.clone() };
+            HostWork { facts, ..work.clone() }
+        };
+        let closed_only = self.host.as_ref().is_some_and(|before| but_closed(before) == but_closed(&wanted));
+        let facts = &wanted.facts;
         if !closed_only {
             let gateway = ports::gateway(facts.gateway_mac, Some(facts.mtu));
             self.client.ensure_port(&self.bridge, &gateway).await.map_err(|error| error.to_string())?;
-            let changed = host::reconcile(&self.netlink, &host::host(&facts)).await;
+            let changed = host::reconcile(&self.netlink, &host::host(facts)).await;
             for line in changed.map_err(|error| error.to_string())? {
                 tracing::info!("{line}");
             }
         }
         let mtu = facts.mtu;
-        self.host = Some(facts);
+        self.host = Some(wanted);
         Ok(mtu)
     }
 }

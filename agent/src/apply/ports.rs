@@ -28,8 +28,19 @@ pub enum Work {
     Attach(Box<Attachment>),
     /// The pod's port and host end go; its flows are gone already.
     Detach(Box<Attachment>),
-    /// Links, routes and NAT are to be so. The node's own addresses tell which link is the uplink.
-    Host(Box<HostFacts>, Vec<IpAddr>),
+    /// Links, routes and NAT are to be so.
+    Host(Box<HostWork>),
+}
+
+/// How the host is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostWork {
+    /// What it depends on.
+    pub facts: HostFacts,
+    /// The node's own addresses tell which link is the uplink.
+    pub addresses: Vec<IpAddr>,
+    /// The kernel's number of the gateway's device: a restarted switch makes a new one, which has nothing.
+    pub gateway: Option<i64>,
 }
 
 /// What became of it.

@@ -33,13 +33,6 @@ impl Isolations {
             .map(|((direction, id), isolated)| (*id, isolation_intent(*direction, isolated.identity, isolated.rule)))
     }
 
-    /// Whether an identity is isolated in some direction.
-    pub fn holds(&self, identity: IdentityId) -> bool {
-        [Direction::Ingress, Direction::Egress]
-            .into_iter()
-            .any(|direction| self.isolated.contains_key(&(direction, identity)))
-    }
-
     pub(super) fn update(
         &mut self,
         state: &State,

@@ -76,11 +76,12 @@ impl Emit<'_> {
     /// `old` gives way to `new`.
     fn replace(&mut self, old: Option<Intent>, new: Option<Intent>) {
         if let (Some(node), true) = (self.node, old != new) {
-            if let Some(intent) = old {
-                self.wanted.withdraw(&intent, node);
-            }
+            // In this order a part of both is never gone in between.
             if let Some(intent) = new {
                 self.wanted.want(&intent, node);
+            }
+            if let Some(intent) = old {
+                self.wanted.withdraw(&intent, node);
             }
         }
     }
@@ -164,13 +165,6 @@ impl Planner {
     /// The other nodes that are wanted.
     pub fn peers(&self) -> impl Iterator<Item = &Peer> {
         self.peers.values()
-    }
-
-    /// The directions in which an identity decides something here, and its number.
-    pub fn identity_in_use(&self, identity: IdentityId) -> bool {
-        self.needs.of(identity) != needs::Need::default()
-            || self.rules.applies_to(identity)
-            || self.isolations.holds(identity)
     }
 
     /// The node changed: every flow may look different, so all is said again.

@@ -24,6 +24,11 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
+    /// Whether nothing is set aside.
+    pub fn is_empty(&self) -> bool {
+        self.aside.is_empty()
+    }
+
     /// Whether an intent is set aside.
     pub fn holds(&self, key: &IntentKey) -> bool {
         !self.aside.is_empty() && self.aside.contains_key(key)

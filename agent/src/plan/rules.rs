@@ -39,8 +39,6 @@ pub struct Rules {
     planned: HashMap<RuleId, Planned>,
     /// How many parts with ports apply to an identity.
     with_ports: HashMap<(IdentityId, Direction), u32>,
-    /// How many parts apply to an identity.
-    applied: HashMap<IdentityId, u32>,
 }
 
 /// The identities of a group that pods of this node have, sorted.
@@ -76,11 +74,6 @@ impl Rules {
     /// Whether a rule of this direction that applies to the identity names ports.
     pub fn has_port_rules(&self, identity: IdentityId, direction: Direction) -> bool {
         self.with_ports.contains_key(&(identity, direction))
-    }
-
-    /// Whether any rule applies to the identity.
-    pub fn applies_to(&self, identity: IdentityId) -> bool {
-        self.applied.contains_key(&identity)
     }
 
     /// Plans what changed; the identities that got their first or lost their last rule with ports.
@@ -136,7 +129,6 @@ impl Rules {
 
     fn count(&mut self, part: &Part, more: bool, flipped: &mut HashSet<IdentityId>) {
         for &identity in part.applied_to.iter() {
-            step(&mut self.applied, identity, more);
             if part.rule.services.is_some() && step(&mut self.with_ports, (identity, part.rule.direction), more) {
                 flipped.insert(identity);
             }

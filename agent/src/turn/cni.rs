@@ -50,6 +50,13 @@ struct Delete {
     answers: Vec<oneshot::Sender<Result<(), CniError>>>,
 }
 
+impl Waiting {
+    /// The kernel's number of the gateway's device.
+    pub(super) fn gateway_device(&self) -> Option<i64> {
+        self.interfaces.get(GATEWAY).and_then(|fact| fact.device)
+    }
+}
+
 /// The pod that an attachment is of.
 pub fn pod_key(attachment: &Attachment) -> PodKey {
     PodKey::new(&attachment.namespace, &attachment.name)
@@ -142,6 +149,7 @@ impl Agent {
             }
         }
         self.waiting.interfaces = interfaces;
+        self.plan_host();
     }
 
     pub(super) fn take_port_outcome(&mut self, outcome: PortOutcome) {

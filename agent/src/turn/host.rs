@@ -8,7 +8,7 @@ use ovs_pipeline::Datapath;
 
 use super::Agent;
 use crate::apply::host::HostFacts;
-use crate::apply::ports::{GATEWAY, Work};
+use crate::apply::ports::{GATEWAY, HostWork, Work};
 use crate::ipam::attachment::PodNetwork;
 use crate::ipam::gateway_mac;
 use crate::state::State;
@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Host {
     /// What the worker was last asked for.
-    asked: Option<(HostFacts, Vec<std::net::IpAddr>)>,
+    asked: Option<HostWork>,
     /// When it failed; asked again after a while, or at the next change.
     failed: Option<Instant>,
     /// The MTU that pods get, once the host is as planned.
@@ -39,13 +39,13 @@ impl Agent {
         let Some((facts, addresses)) = facts(&self.parts.state, closed) else {
             return;
         };
-        let wanted = (facts, addresses);
+        let wanted = HostWork { facts, addresses, gateway: self.waiting.gateway_device() };
         if self.host.asked.as_ref() == Some(&wanted) && self.host.failed.is_none() {
             return;
         }
         self.host.failed = None;
         // The worker ends only with the agent.
-        let _ = self.parts.work.send(Work::Host(Box::new(wanted.0.clone()), wanted.1.clone()));
+        let _ = self.parts.work.send(Work::Host(Box::new(wanted.clone())));
         self.host.asked = Some(wanted);
     }
 

@@ -177,7 +177,9 @@ impl Agent {
                 let _ = answer.send(self.answer(query));
             }
             Event::Tick => {
-                self.switch.tick();
+                let due = self.switch.tick();
+                // What the switch refused is tried again when all is compared again.
+                self.changed.everything |= due && !self.planner.quarantine().is_empty();
                 self.retry_host();
                 self.tick_cni();
             }

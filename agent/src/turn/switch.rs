@@ -69,11 +69,12 @@ impl Switch {
     }
 
     /// Time passed: what failed is tried again, and what the switch has is compared anew when it is due.
-    pub(super) fn tick(&mut self) {
+    /// Whether it is due.
+    pub(super) fn tick(&mut self) -> bool {
         self.resting = false;
-        if self.read && !self.resync.is_zero() && self.last_read.elapsed() >= self.resync {
-            self.read = false;
-        }
+        let due = self.read && !self.resync.is_zero() && self.last_read.elapsed() >= self.resync;
+        self.read &= !due;
+        due
     }
 
     /// Whether there is something to do with it now.
@@ -128,6 +129,10 @@ impl Agent {
             }
             Sent::Refused(refused) => {
                 self.switch.queue.forget();
+                if refused.is_empty() {
+                    tracing::error!("the switch refuses a bundle and does not say what of it");
+                    self.switch.rest();
+                }
                 for (id, reason) in refused {
                     self.refused(id, &reason);
                 }
@@ -241,6 +246,11 @@ impl Agent {
     /// The switch refused a flow: the intent that wants it is set aside, or the flow alone when none does.
     fn refused(&mut self, id: FlowId, reason: &str) {
         match self.owner(id) {
+            // Without its node nothing works: the rest of it stays.
+            Some(IntentKey::Node) => {
+                self.set_aside(IntentKey::Node, reason);
+                self.flows.refuse(id);
+            }
             Some(key) => self.set_aside(key, reason),
             None => {
                 let table = self.flows.key(id).and_then(|key| Table::from_id(key.table));

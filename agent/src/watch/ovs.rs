@@ -18,8 +18,8 @@ pub struct InterfaceFact {
     pub port: Option<u32>,
     /// Why vswitchd could not make it.
     pub error: Option<String>,
-    /// The link address the device has.
-    pub mac: Option<[u8; 6]>,
+    /// The kernel's number of the device: another number is another device, with nothing of what the old one was given.
+    pub device: Option<i64>,
     /// What was written beside it.
     pub external_ids: BTreeMap<String, String>,
 }
@@ -59,14 +59,10 @@ pub fn read(cache: &Cache, bridge: &str) -> Interfaces {
                 // −1 is vswitchd's word for an interface that it could not make.
                 port: interface.ofport.and_then(|port| u32::try_from(port).ok()).filter(|port| *port > 0),
                 error: interface.error,
-                mac: interface.mac_in_use.as_deref().and_then(link_address),
+                device: interface.ifindex,
                 external_ids: interface.external_ids,
             };
             (interface.name, fact)
         })
         .collect()
-}
-
-fn link_address(text: &str) -> Option<[u8; 6]> {
-    text.parse::<apis::cni::MacAddress>().ok().map(|mac| mac.0)
 }
