@@ -20,18 +20,18 @@ mod node;
 mod pace;
 mod pod;
 mod process;
+mod readiness;
 mod source;
 mod switch;
 pub mod underlay;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::Value;
 
 pub use binaries::Binaries;
 pub use datapath::Datapath;
@@ -167,7 +167,7 @@ impl Lab {
             "--status".to_owned(),
             text(&self.folder.path().join("status")),
             "--listen".to_owned(),
-            format!("{}:{CONTROLLER_PORT}", underlay::CONTROLLER),
+            format!("[::]:{CONTROLLER_PORT}"),
             "--serve".to_owned(),
             text(&self.controller_socket()),
         ];
@@ -186,44 +186,12 @@ impl Lab {
 
     /// Starts the agent of a node, or starts it again.
     pub fn start_agent(&mut self, index: usize) -> Result<()> {
-        let controller = format!("http://{}:{CONTROLLER_PORT}", underlay::CONTROLLER);
+        // The controller is at both addresses of its leg.
+        let ipv4 = self.nodes[index].plan().addresses.iter().any(IpAddr::is_ipv4);
+        let leg = if ipv4 { IpAddr::V4(underlay::CONTROLLER) } else { IpAddr::V6(underlay::CONTROLLER_V6) };
+        let controller = format!("http://{}", SocketAddr::new(leg, CONTROLLER_PORT));
         let flags = self.options.agent_flags();
         self.nodes[index].start_agent(&self.binaries.agent, &controller, self.options.datapath, &flags)
-    }
-
-    /// Kills the agent of a node, starts it again, and waits until the node obeys.
-    pub async fn restart_agent(&mut self, node: &str) -> Result<()> {
-        let index = self.node_index(node)?;
-        self.start_agent(index)?;
-        self.wait_for_daemons()?;
-        self.settle().await.map(drop)
-    }
-
-    /// Kills the controller, starts it again, and waits until every node has its state from it.
-    pub async fn restart_controller(&mut self) -> Result<()> {
-        self.start_controller()?;
-        self.wait_for_daemons()?;
-        self.settle().await.map(drop)
-    }
-
-    fn wait_for_daemons(&mut self) -> Result<()> {
-        let controller_socket = self.controller_socket();
-        let controller = self.controller.as_mut().context("the controller is not started")?;
-        self.pace.until("the controller to serve", Duration::from_secs(15), || {
-            controller.check()?;
-            Ok(accepts(&controller_socket))
-        })?;
-        for node in &mut self.nodes {
-            let sockets = [node.agent_socket(), node.cni_socket()];
-            let agent = node.agent_mut().context("the agent is not started")?;
-            let what = format!("{} to serve", agent.name());
-            let waited = self.pace.until(&what, Duration::from_secs(15), || {
-                agent.check()?;
-                Ok(sockets.iter().try_for_each(|socket| accepts(socket)))
-            });
-            waited.with_context(|| format!("the end of its log:\n{}", agent.log_end()))?;
-        }
-        Ok(())
     }
 
     /// Attaches pods through the CNI plugin, several at once. Pods of the host's network and ended ones are passed over.
@@ -269,35 +237,6 @@ impl Lab {
         let pod = self.pods.remove(key).with_context(|| format!("there is no pod {key} to detach"))?;
         let index = self.node_index(&pod.plan().node)?;
         pod.detach(self.nodes[index].namespace(), &self.plugin(index))
-    }
-
-    /// Waits until every node obeys the source as it is now and knows every pod as it is now.
-    pub async fn settle(&mut self) -> Result<Value> {
-        let limit = self.pace.allow(Duration::from_secs(20));
-        let mut after = Vec::new();
-        for node in &self.nodes {
-            let info = get(&node.agent_socket(), "/v1/info", limit).await?.json()?;
-            if let Some(sequence) = info["sequence"].as_u64() {
-                after.push(format!("{}:{sequence}", node.name()));
-            }
-        }
-        let path = format!(
-            "/v1/realised?version={}&nodes={}&after={}&timeout_ms={}",
-            self.source.version()?,
-            self.nodes.iter().map(Node::name).collect::<Vec<_>>().join(","),
-            after.join(","),
-            limit.as_millis()
-        );
-        let answer = get(&self.controller_socket(), &path, limit + limit / 4).await;
-        for daemon in self.daemons() {
-            daemon.check()?;
-        }
-        let answer = answer.map_err(|error| self.explained(error))?;
-        if answer.status != 200 {
-            let what = format!("the nodes did not realise the source within {} s: {}", limit.as_secs(), answer.text());
-            return Err(self.explained(anyhow::Error::msg(what)));
-        }
-        answer.json()
     }
 
     /// What the controller reads.
@@ -381,17 +320,6 @@ impl Lab {
         leftovers.find()
     }
 
-    /// An error with what the daemons said last.
-    fn explained(&self, error: anyhow::Error) -> anyhow::Error {
-        let agents = self.nodes.iter().filter_map(Node::agent);
-        let logs = self
-            .controller
-            .iter()
-            .chain(agents)
-            .map(|daemon| format!("the end of the log of {}:\n{}", daemon.name(), daemon.log_end()));
-        anyhow::Error::msg(format!("{error:#}\n{}", logs.collect::<String>().trim_end()))
-    }
-
     fn node_index(&self, name: &str) -> Result<usize> {
         self.nodes
             .iter()
@@ -439,8 +367,4 @@ async fn attach_one(plan: PodPlan, namespace: Arc<Namespace>, node: &Node, plugi
     tokio::task::spawn_blocking(move || Pod::attach(plan, namespace, &node, &plugin, pace))
         .await
         .with_context(|| format!("attaching {key} panicked"))?
-}
-
-fn accepts(socket: &Path) -> Option<()> {
-    std::os::unix::net::UnixStream::connect(socket).ok().map(drop)
 }

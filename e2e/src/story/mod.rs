@@ -9,7 +9,7 @@
 //!
 //! cluster
 //!   namespace shop team=blue
-//!   node node-a                                   (only to name nodes that have no pods)
+//!   node node-a addresses=172.18.0.11 pods=10.10.1.0/24    (only where the conventions do not do)
 //!   pod shop/web on node-a app=web TCP/80=http UDP/53
 //!   serve outside TCP/443
 //!   tunnel vxlan

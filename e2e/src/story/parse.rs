@@ -128,7 +128,7 @@ fn read_cluster(story: &mut Story, body: &[(usize, &str)]) -> Result<()> {
             match words.as_slice() {
                 ["pod", rest @ ..] => objects.push(pod(rest)?),
                 ["namespace", name, labels @ ..] => objects.push(namespace(name, labels)?),
-                ["node", name] => objects.push(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})),
+                ["node", name, options @ ..] => objects.push(node(name, options)?),
                 ["serve", place, port] => {
                     let (protocol, port, _) = served(port)?;
                     story.servers.push(((*place).to_owned(), protocol, port));
@@ -193,6 +193,25 @@ fn pod(words: &[&str]) -> Result<Value> {
         pod["status"] = json!({ "podIP": first["ip"], "podIPs": ips });
     }
     Ok(pod)
+}
+
+/// `node-a addresses=172.18.0.11,fd00:18::11 pods=10.10.1.0/24`
+fn node(name: &str, options: &[&str]) -> Result<Value> {
+    let mut node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    for option in options {
+        match option.split_once('=') {
+            Some(("addresses", list)) => {
+                let address = |text: &str| json!({"type": "InternalIP", "address": text});
+                node["status"] = json!({ "addresses": list.split(',').map(address).collect::<Vec<_>>() });
+            }
+            Some(("pods", list)) => {
+                let ranges: Vec<&str> = list.split(',').collect();
+                node["spec"] = json!({ "podCIDR": ranges[0], "podCIDRs": ranges });
+            }
+            _ => bail!("`{option}` is not addresses=… or pods=…"),
+        }
+    }
+    Ok(node)
 }
 
 fn namespace(name: &str, labels: &[&str]) -> Result<Value> {
