@@ -72,6 +72,8 @@ pub async fn run(arguments: Arguments) -> Result<bool> {
     ensure!(meaning.invalid.is_empty(), "the benchmark's own manifests are refused: {:?}", meaning.invalid);
     let meaning: policy::Cluster = meaning.files.into_iter().flat_map(|file| file.objects).collect();
     let mut lab = Lab::up(arguments.lab.options(), vec![cluster::node_plan()], &files).await?;
+    in_sync(&mut lab).await?;
+    first_realised(&mut lab).await?;
     lab.attach(cluster::pod_plans()).await?;
     lab.settle().await?;
     let mut random = Random::new(arguments.seed);
@@ -107,23 +109,13 @@ async fn fill(lab: &mut Lab) -> Result<Round> {
     node.restart_switch()?;
     let start = Instant::now();
     lab.start_controller()?;
-    let controller = lab.controller_socket();
-    until(lab, "the controller to know the directory", async || {
-        let info = get(&controller, INFO_PATH, LIMIT).await.ok()?.json().ok()?;
-        (info["in_sync"] == true).then_some(())
-    })
-    .await?;
+    in_sync(lab).await?;
     let controller_load = start.elapsed();
     let agent = lab.nodes()[0].agent_socket();
     let switch_idle = processor_time_of_switch(lab)?;
     let start = Instant::now();
     lab.start_agent(0)?;
-    let realised = until(lab, "the switch to obey", async || {
-        let realised: AgentRealised =
-            serde_json::from_value(get(&agent, REALISED_PATH, LIMIT).await.ok()?.json().ok()?).ok()?;
-        realised.frame.map(|_| realised)
-    })
-    .await?;
+    let realised = first_realised(lab).await?;
     let since_start = start.elapsed();
     let switch_processor = processor_time_of_switch(lab)? - switch_idle;
     let agent_process = lab.nodes_mut()[0].agent().context("the agent is running")?.id();
@@ -147,6 +139,27 @@ async fn fill(lab: &mut Lab) -> Result<Round> {
         agent_processor,
         switch_processor,
     })
+}
+
+/// Waits until the controller knows the directory.
+async fn in_sync(lab: &mut Lab) -> Result<()> {
+    let controller = lab.controller_socket();
+    until(lab, "the controller to know the directory", async || {
+        let info = get(&controller, INFO_PATH, LIMIT).await.ok()?.json().ok()?;
+        (info["in_sync"] == true).then_some(())
+    })
+    .await
+}
+
+/// Waits until the switch obeys a frame; what the agent says of it.
+async fn first_realised(lab: &mut Lab) -> Result<AgentRealised> {
+    let agent = lab.nodes()[0].agent_socket();
+    until(lab, "the switch to obey", async || {
+        let answer = get(&agent, REALISED_PATH, LIMIT).await.ok()?.json().ok()?;
+        let realised: AgentRealised = serde_json::from_value(answer).ok()?;
+        realised.frame.map(|_| realised)
+    })
+    .await
 }
 
 fn processor_time_of_switch(lab: &mut Lab) -> Result<f64> {
