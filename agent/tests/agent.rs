@@ -226,6 +226,41 @@ async fn what_the_switch_refuses_is_named_and_closes_its_pods_alone() {
     assert_eq!(pods(&node), ("policed".into(), "policed".into()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_dies_anywhere_comes_back_right() {
+    let mut node = Node::start(&["--resync=0"]).await;
+    let mut frame = node.controller.say(shop());
+    node.realised(frame).await;
+    node.attach("shop", "web").await;
+    for round in 0..12_u32 {
+        // Much at once, so that the agent is somewhere in it when it dies.
+        for number in 0..40 {
+            let word = format!("r{round}-{number}");
+            frame =
+                node.controller.say(vec![rule(&word, Direction::Ingress, "webs", &["clients"], vec![tcp(number + 1)])]);
+            if number % 3 == 0 {
+                frame = node.controller.say(vec![rule_removed(&word)]);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(u64::from(round) * 3)).await;
+        node.kill_agent();
+        if round % 4 == 3 {
+            node.kill_switch();
+            node.start_switch();
+        }
+        node.start_agent().await;
+    }
+    node.realised(frame).await;
+    assert_eq!(node.post("/v1/recompute", &json!({})), json!({"differences": []}));
+    until("the switch has what the agent wants", || {
+        node.get("/v1/info")["flows"].as_u64() == Some(node.flow_count() as u64)
+    })
+    .await;
+    node.kill_agent();
+    node.start_agent().await;
+    assert_eq!(node.realised(frame).await["timing"]["changes"], 0, "nothing was missing");
+}
+
 /// Two thirds addresses of pods elsewhere, one third clauses of conjunctions.
 fn large() -> Vec<apis::stream::Change> {
     let mut changes = shop();
