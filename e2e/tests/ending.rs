@@ -19,13 +19,15 @@ fn sandbox_ended_by(signal: Signal) -> Vec<String> {
         .spawn()
         .unwrap();
     let id = lab.id();
-    let lines = BufReader::new(lab.stdout.take().unwrap()).lines();
-    let up = lines.map_while(Result::ok).any(|line| line.contains("Things to try"));
+    // Read to its end and no further: a closed pipe would end the shell, and the lab with it.
+    let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines();
+    let up = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Things to try"));
     assert!(up, "the sandbox did not come up");
     let leftovers = Leftovers::watch(format!("ferrant-{id}-"), std::env::temp_dir().join("ferrant-none"));
     assert!(leftovers.find_now().iter().any(|thing| thing.contains("network namespace")), "a lab that is up is found");
     kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     let status = lab.wait().unwrap();
+    drop(lines);
     if signal == Signal::SIGKILL {
         // It had no time to remove names; the next lab does. Its processes went with it.
         drop(LabName::draw());
