@@ -18,10 +18,11 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::event::{AgentEvent, Event, SessionId};
+use crate::object::NodeName;
 use crate::plan::Plan;
 use crate::publish::{ControlService, Publish};
 use crate::serve::{Answers, Query};
-use crate::state::{Changed, State};
+use crate::state::{Changed, PodReport, State};
 use crate::watch::directory;
 
 /// How many events may wait; a source's event holds up to a thousand objects.
@@ -132,6 +133,7 @@ impl Controller {
     fn agent(&mut self, session: SessionId, event: AgentEvent, changed: &mut Changed) {
         if let AgentEvent::Connected(mut connected) = event {
             let pods = std::mem::take(&mut connected.pods);
+            pods.iter().for_each(|report| self.warn_if_refused(&connected.node, report));
             self.state.agent_has_seen(std::mem::take(&mut connected.seen));
             self.state.agent_connected(&connected.node, connected.boot.clone(), pods, changed);
             self.publish.connect(session, connected);
@@ -141,9 +143,9 @@ impl Controller {
         match event {
             AgentEvent::Connected(_) => {}
             AgentEvent::Pod(report) => {
-                let pod = report.pod.clone();
+                self.warn_if_refused(&node, &report);
                 if let Some(refused) = self.state.pod_reported(&node, report, changed) {
-                    warn!(%node, %pod, %refused, "an agent's report of a pod does not count");
+                    warn!(%node, %refused, "an agent's report of a pod was not taken");
                 }
             }
             AgentEvent::Acknowledged(frame) => self.publish.acknowledged(session, frame),
@@ -152,6 +154,16 @@ impl Controller {
                 self.publish.gone(session);
                 self.state.agent_gone(&node, changed);
             }
+        }
+    }
+
+    /// A report that does not count now is kept, and counts once what is wrong is right; `/v1/errors` names it until then.
+    /// Before the source has been in sync nobody knows.
+    fn warn_if_refused(&self, node: &NodeName, report: &PodReport) {
+        if self.state.source().has_been_in_sync
+            && let Some(refused) = self.state.refusal(node, report)
+        {
+            warn!(%node, pod = %report.pod, %refused, "an agent's report of a pod does not count");
         }
     }
 

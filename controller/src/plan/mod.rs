@@ -31,7 +31,7 @@ pub mod show;
 mod slab;
 mod spread;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
@@ -121,17 +121,19 @@ impl Plan {
         nodes.extend(self.homes.names().chain(anew.homes.names()).cloned());
         nodes.sort_unstable();
         nodes.dedup();
+        let mut seen = BTreeSet::new();
         for node in nodes {
             let (mine, theirs) = (self.needed_by(&node), anew.needed_by(&node));
             if mine != theirs {
                 let (mine, theirs) = (self.show(&node), anew.show(&node));
                 return Err(format!("{node} needs\n{mine}but computed anew\n{theirs}"));
             }
-            for name in mine {
-                let (mine, theirs) = (self.show_object(&name), anew.show_object(&name));
-                if mine != theirs {
-                    return Err(format!("{node}: {name:?} is {mine:?}, but computed anew {theirs:?}"));
-                }
+            seen.extend(mine);
+        }
+        for name in seen {
+            let (mine, theirs) = (self.show_object(&name), anew.show_object(&name));
+            if mine != theirs {
+                return Err(format!("{name:?} is {mine:?}, but computed anew {theirs:?}"));
             }
         }
         if self.counts() != anew.counts() {

@@ -130,3 +130,45 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_silent_agent_costs_is_bounded_by_objects_not_by_changes() {
+    use crate::object::{
+        LabelSelector, Labels, NetworkPolicy, Object, Peers, Pod, PodKey, PolicyKey, PolicyRule, Pool, Port,
+    };
+    use crate::object::{PortRange, Protocol, Services};
+    let (namespace, name) = (Text::from("a"), Text::from("p"));
+    let key = PodKey { namespace: namespace.clone(), name: name.clone() };
+    let node = Some(NodeName(Text::from("n1")));
+    let (labels, service_account) = (Labels::default(), Text::from("default"));
+    let named_ports = Pool::default().ports(Vec::new());
+    let pod = Pod { key, node, labels, service_account, named_ports, status_addresses: Box::new([]), networked: true };
+    let policy = |port: u16| {
+        let services = Services::new([Port { protocol: Protocol::Tcp, range: PortRange::Numbers(port, port) }]);
+        let key = PolicyKey { namespace: namespace.clone(), name: name.clone() };
+        let ingress = Some(vec![PolicyRule { peers: Peers::Anyone, services }]);
+        SourceEvent::Upsert(Object::NetworkPolicy(NetworkPolicy {
+            key,
+            pods: LabelSelector::default(),
+            ingress,
+            egress: None,
+        }))
+    };
+    let mut state = State::default();
+    state.apply(SourceEvent::InSync(true), &mut Changed::default());
+    state.apply(SourceEvent::Upsert(Object::Pod(pod)), &mut Changed::default());
+    let (mut plan, mut publish) = (Plan::of(&state), Publish::default());
+    let mut agent = Agent::connect(0, "n1", &mut publish);
+    publish.send(&state, &plan);
+    for change in 1..1000 {
+        let mut changed = Changed::default();
+        state.apply(policy(change % 3 + 1), &mut changed);
+        let deltas = plan.update(&state, &changed);
+        publish.plan_changed(&plan, &deltas);
+        publish.send(&state, &plan);
+    }
+    agent.read();
+    assert_eq!(agent.last, 1, "nothing is sent before the first frame is acknowledged");
+    let session = &publish.sessions()[&agent.node].pending();
+    assert!(*session <= 6, "{session} objects wait: a posture, a group, an isolation, and three rules");
+}

@@ -11,7 +11,9 @@
 mod http;
 mod query;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::{fs, io};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -24,18 +26,20 @@ pub use query::{Answers, Query, RealisedAnswer, RealisedQuestion};
 /// How long after a failed accept the next is tried.
 const RETRY: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// Opens the socket; takes over the file that a process that has ended left behind.
-pub fn listen(path: &Path) -> std::io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+/// Opens the socket, for its owner only; takes over the file that a process that has ended left behind.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(error);
             }
-            std::fs::remove_file(path)?;
-            UnixListener::bind(path)
+            fs::remove_file(path)?;
+            UnixListener::bind(path)?
         }
-        other => other,
-    }
+        other => other?,
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 /// Answers until the process ends.

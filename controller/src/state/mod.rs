@@ -182,11 +182,10 @@ impl State {
         self.reports.agent_gone(node, self.nodes.contains_key(node));
     }
 
-    /// An agent has reported one pod of its node; the reason where its word does not count, or not yet.
+    /// An agent has reported one pod of its node. It is kept even where it does not count (see [`State::refusal`]), because it
+    /// may count later; the reason where it is not.
     pub fn pod_reported(&mut self, node: &NodeName, report: PodReport, changed: &mut Changed) -> Option<Refused> {
-        let detached = report.addresses.is_empty();
-        let refused = if detached { None } else { self.refusal(node, &report) };
-        let pod = report.pod.clone();
+        let (detached, pod) = (report.addresses.is_empty(), report.pod.clone());
         match self.reports.report(node, report) {
             Ok(touched) => changed.pods.extend(touched),
             Err(refused) => return Some(refused),
@@ -194,7 +193,7 @@ impl State {
         if detached && !self.pods.contains_key(&pod) {
             self.reports.forget_detached(node, &pod);
         }
-        refused
+        None
     }
 
     /// A pod as an endpoint; None where it is unknown, not scheduled, on the host's network, or has ended.
@@ -205,8 +204,11 @@ impl State {
         Some(Endpoint { pod, node, addresses: reported.map_or(&pod.status_addresses, |report| &report.addresses) })
     }
 
-    /// Why an agent's word on a pod does not count, if it does not.
+    /// Why an agent's word on a pod does not count, if it does not. That a pod is detached always counts.
     pub fn refusal(&self, node: &NodeName, report: &PodReport) -> Option<Refused> {
+        if report.addresses.is_empty() {
+            return None;
+        }
         if let Some(pod) = self.pods.get(&report.pod)
             && pod.node.as_ref() != Some(node)
         {
@@ -278,3 +280,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

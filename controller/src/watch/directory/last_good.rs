@@ -278,3 +278,95 @@ impl Before {
 fn new_path(path: &Path) -> PathBuf {
     path.with_extension("jsonl.new")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::{PodKey, Text};
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::Pod(PodKey { namespace: Text::from("shop"), name: Text::from(name) })
+    }
+
+    fn manifest(name: &str, label: &str) -> String {
+        let labels = serde_json::json!({ "app": label });
+        let metadata = serde_json::json!({ "name": name, "namespace": "shop", "labels": labels });
+        serde_json::json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata }).to_string()
+    }
+
+    fn put(last_good: &mut LastGood, name: &str, document: u32, label: &str) {
+        last_good.put(&key(name), Path::new("a.yaml"), document, manifest(name, label).as_bytes());
+    }
+
+    fn label(last_good: &mut LastGood, name: &str) -> Option<String> {
+        let read = last_good.remembered(&key(name), &mut Pool::default())?;
+        match read.object.ok()?.object {
+            crate::object::Object::Pod(pod) => pod.labels.get("app").map(ToString::to_string),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_next_run_finds_the_last_version_of_what_was_in_force() {
+        let status = tempfile::tempdir().unwrap();
+        let mut first = LastGood::open(status.path()).unwrap();
+        put(&mut first, "one", 1, "old");
+        put(&mut first, "two", 0, "gone");
+        first.keep_current();
+        put(&mut first, "one", 1, "new");
+        put(&mut first, "three", 0, "x");
+        first.remove(&key("two"));
+        first.flush();
+        let mut second = LastGood::open(status.path()).unwrap();
+        assert_eq!(label(&mut second, "one"), Some("new".to_owned()));
+        assert_eq!(label(&mut second, "two"), None);
+        let in_file = second.remembered_in(Path::new("a.yaml"), &mut Pool::default());
+        assert_eq!(in_file.iter().map(|read| read.key.clone()).collect::<Vec<_>>(), [key("three"), key("one")]);
+    }
+
+    #[test]
+    fn a_run_that_was_never_in_sync_leaves_the_one_before_alone() {
+        let status = tempfile::tempdir().unwrap();
+        let mut first = LastGood::open(status.path()).unwrap();
+        put(&mut first, "one", 0, "good");
+        first.keep_current();
+        first.flush();
+        let mut second = LastGood::open(status.path()).unwrap();
+        put(&mut second, "one", 0, "half");
+        second.flush();
+        drop(second);
+        assert_eq!(label(&mut LastGood::open(status.path()).unwrap(), "one"), Some("good".to_owned()));
+    }
+
+    #[test]
+    fn a_torn_line_says_nothing() {
+        let status = tempfile::tempdir().unwrap();
+        let mut first = LastGood::open(status.path()).unwrap();
+        put(&mut first, "one", 0, "good");
+        first.keep_current();
+        first.flush();
+        let path = status.path().join("last-good/objects.jsonl");
+        let mut text = fs::read(&path).unwrap();
+        text.extend_from_slice(b"{\"object_key\":\"Pod/shop/one\",\"file\":\"a.ya");
+        fs::write(&path, text).unwrap();
+        assert_eq!(label(&mut LastGood::open(status.path()).unwrap(), "one"), Some("good".to_owned()));
+    }
+
+    #[test]
+    fn the_journal_does_not_grow_with_changes() {
+        let status = tempfile::tempdir().unwrap();
+        let mut last_good = LastGood::open(status.path()).unwrap();
+        last_good.keep_current();
+        let long = "x".repeat(1000);
+        for change in 0..10_000 {
+            put(&mut last_good, "one", 0, &format!("{long}{change}"));
+            put(&mut last_good, "other", 1, "stays");
+            last_good.flush();
+        }
+        let size = fs::metadata(status.path().join("last-good/objects.jsonl")).unwrap().len();
+        assert!(size < 2 * SMALL, "{size} bytes after ten thousand changes of one object");
+        let mut next = LastGood::open(status.path()).unwrap();
+        assert_eq!(label(&mut next, "one"), Some(format!("{long}9999")));
+        assert_eq!(label(&mut next, "other"), Some("stays".to_owned()));
+    }
+}
