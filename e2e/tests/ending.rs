@@ -19,6 +19,8 @@ fn sandbox_ended_by(signal: Signal) -> Vec<String> {
         .spawn()
         .unwrap();
     let id = lab.id();
+    // Waiting for the lab would close it, and the shell would end by itself.
+    let commands = lab.stdin.take();
     // Read to its end and no further: a closed pipe would end the shell, and the lab with it.
     let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines();
     let up = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Things to try"));
@@ -27,7 +29,7 @@ fn sandbox_ended_by(signal: Signal) -> Vec<String> {
     assert!(leftovers.find_now().iter().any(|thing| thing.contains("network namespace")), "a lab that is up is found");
     kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     let status = lab.wait().unwrap();
-    drop(lines);
+    drop((commands, lines));
     if signal == Signal::SIGKILL {
         // It had no time to remove names; the next lab does. Its processes went with it.
         drop(LabName::draw());
