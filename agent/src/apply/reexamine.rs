@@ -27,11 +27,46 @@ use crate::plan::Planner;
 /// Packets sent in one go.
 const BURST: usize = 512;
 
+/// More addresses than these are as good as all.
+const ADDRESSES: usize = 4096;
+
 /// Whose connections a change may have touched.
 #[derive(Debug, Default, Clone)]
 pub struct Affected {
     identities: HashSet<IdentityNumber>,
     addresses: HashSet<IpAddr>,
+    /// Everyone's.
+    all: bool,
+}
+
+/// Addresses whose connections are looked at.
+#[derive(Clone, Debug)]
+pub enum Touched {
+    /// All there are.
+    All,
+    /// These.
+    Some(HashSet<IpAddr>),
+}
+
+impl Touched {
+    fn contains(&self, address: IpAddr) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(addresses) => addresses.contains(&address),
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Some(addresses), Self::Some(others)) => addresses.extend(others),
+            (_, _) => *self = Self::All,
+        }
+    }
+
+    /// Nobody is.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Some(addresses) if addresses.is_empty())
+    }
 }
 
 impl Affected {
@@ -44,11 +79,14 @@ impl Affected {
             Intent::Pod(pod) => self.addresses.extend(&pod.addresses),
             Intent::Node(_) | Intent::Peer(_) => {}
         }
+        if self.addresses.len() > ADDRESSES {
+            (self.all, self.addresses) = (true, HashSet::new());
+        }
     }
 
     /// Nothing was touched.
     pub fn is_empty(&self) -> bool {
-        self.identities.is_empty() && self.addresses.is_empty()
+        self.identities.is_empty() && self.addresses.is_empty() && !self.all
     }
 }
 
@@ -57,8 +95,8 @@ impl Affected {
 pub struct Request {
     /// To the switch.
     pub connection: Connection,
-    /// Addresses whose connections are looked at.
-    pub addresses: HashSet<IpAddr>,
+    /// Whose connections are looked at.
+    pub touched: Touched,
     /// How a packet of an address would enter.
     pub ways: Ways,
 }
@@ -121,10 +159,14 @@ impl Ways {
     }
 
     /// The local addresses of pods that are touched, and the touched addresses themselves.
-    pub fn touched(&self, affected: &Affected, planner: &Planner) -> HashSet<IpAddr> {
+    pub fn touched(affected: &Affected, planner: &Planner) -> Touched {
+        if affected.all {
+            return Touched::All;
+        }
         let pods = planner.pods().values();
         let local = pods.filter(|pod| pod.identity.is_some_and(|identity| affected.identities.contains(&identity)));
-        local.flat_map(|pod| pod.addresses.iter().copied()).chain(affected.addresses.iter().copied()).collect()
+        let local = local.flat_map(|pod| pod.addresses.iter().copied());
+        Touched::Some(local.chain(affected.addresses.iter().copied()).collect())
     }
 }
 
@@ -133,9 +175,8 @@ pub async fn follow(control: PathBuf, mut inbox: mpsc::UnboundedReceiver<Request
     while let Some(mut request) = inbox.recv().await {
         // What was asked meanwhile is one look.
         while let Ok(newer) = inbox.try_recv() {
-            let addresses = std::mem::take(&mut request.addresses);
-            request = newer;
-            request.addresses.extend(addresses);
+            let earlier = std::mem::replace(&mut request, newer);
+            request.touched.join(earlier.touched);
         }
         if let Err(error) = examine(&control, &request).await {
             tracing::warn!(%error, "connections could not be looked at again; each will be at its next packet");
@@ -146,10 +187,11 @@ pub async fn follow(control: PathBuf, mut inbox: mpsc::UnboundedReceiver<Request
 async fn examine(control: &std::path::Path, request: &Request) -> anyhow::Result<()> {
     let zone = format!("zone={}", register::CT_ZONE);
     let text = unixctl::call(control, "dpctl/dump-conntrack", &[&zone]).await?;
-    let touched =
-        text.lines().filter_map(connection::parse).filter(|found| found.admitted && !found.blocked).filter(|found| {
-            request.addresses.contains(&found.source) || request.addresses.contains(&found.destination)
-        });
+    let touched = text
+        .lines()
+        .filter_map(connection::parse)
+        .filter(|found| found.admitted && !found.blocked)
+        .filter(|found| request.touched.contains(found.source) || request.touched.contains(found.destination));
     let (mut batch, mut looked_at) = (Batch::new(), 0_usize);
     for found in touched {
         let Some(bytes) = packet_out(&found, &request.ways) else {

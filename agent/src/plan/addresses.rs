@@ -1,6 +1,6 @@
 //! Address to identity: the one flow an endpoint costs, whatever the number of policies.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hashbrown::{HashMap, HashSet};
 use ovs_pipeline::{Address, IdentityNumber, Intent};
@@ -10,10 +10,11 @@ use super::{Emit, IntentKey, Quarantine, address_intent};
 use crate::ledger::Ledger;
 use crate::state::{Changed, IdentityId, State};
 
-/// The addresses that are mapped. Tens of thousands: an entry is the intent and nothing else.
+/// The addresses that are mapped. Tens of thousands: an entry is the intent and nothing else, a table for each family.
 #[derive(Debug, Default)]
 pub struct Addresses {
-    mapped: HashMap<IpAddr, Mapped>,
+    v4: HashMap<Ipv4Addr, Mapped>,
+    v6: HashMap<Ipv6Addr, Mapped>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +33,20 @@ impl Mapped {
 impl Addresses {
     /// What is mapped.
     pub fn iter(&self) -> impl Iterator<Item = Address> {
-        self.mapped
-            .iter()
-            .map(|(address, mapped)| address_intent(*address, mapped.identity, mapped.source, mapped.destination))
+        let v4 = self.v4.iter().map(|(address, mapped)| (IpAddr::V4(*address), mapped));
+        let v6 = self.v6.iter().map(|(address, mapped)| (IpAddr::V6(*address), mapped));
+        v4.chain(v6)
+            .map(|(address, mapped)| address_intent(address, mapped.identity, mapped.source, mapped.destination))
+    }
+
+    /// Maps an address, or no longer; what it was mapped to.
+    fn put(&mut self, address: IpAddr, mapped: Option<Mapped>) -> Option<Mapped> {
+        match (address, mapped) {
+            (IpAddr::V4(address), Some(mapped)) => self.v4.insert(address, mapped),
+            (IpAddr::V4(address), None) => self.v4.remove(&address),
+            (IpAddr::V6(address), Some(mapped)) => self.v6.insert(address, mapped),
+            (IpAddr::V6(address), None) => self.v6.remove(&address),
+        }
     }
 
     #[allow(clippy::too_many_arguments, reason = "the inputs of one function of the plan, each used")]
@@ -54,10 +66,7 @@ impl Addresses {
                 source: need.source,
                 destination: need.destination,
             });
-            let old = match new {
-                Some(new) => self.mapped.insert(address, new),
-                None => self.mapped.remove(&address),
-            };
+            let old = self.put(address, new);
             if old != new {
                 emit.replace(old.map(|mapped| mapped.intent(address)), new.map(|mapped| mapped.intent(address)));
             }
@@ -70,7 +79,7 @@ impl Addresses {
         let mut found: Vec<IpAddr> = if changed.everything {
             let attached = state.attached().values().flat_map(|pod| pod.addresses.iter());
             let known = endpoints.iter().flat_map(|endpoint| endpoint.addresses.iter());
-            self.mapped.keys().copied().chain(attached).chain(known).collect()
+            self.iter().map(|mapped| mapped.address).chain(attached).chain(known).collect()
         } else {
             changed.addresses.iter().copied().collect()
         };

@@ -189,10 +189,10 @@ impl Agent {
             return;
         }
         if let Some(ways) = Ways::of(&self.planner) {
-            let addresses = ways.touched(&affected, &self.planner);
-            if !addresses.is_empty() {
+            let touched = Ways::touched(&affected, &self.planner);
+            if !touched.is_empty() {
                 // The task ends only with the agent.
-                let _ = self.parts.reexamine.send(Request { connection: connection.clone(), addresses, ways });
+                let _ = self.parts.reexamine.send(Request { connection: connection.clone(), touched, ways });
             }
         }
     }
