@@ -261,6 +261,32 @@ async fn an_agent_that_dies_anywhere_comes_back_right() {
     assert_eq!(node.realised(frame).await["timing"]["changes"], 0, "nothing was missing");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_controller_the_last_state_holds_and_a_new_pod_is_closed_where_policy_could_select_it() {
+    let mut node = Node::start(&[]).await;
+    let frame = node.controller.say(shop());
+    node.realised(frame).await;
+    let plan = node.attach("shop", "web").await;
+    let web: ipnet::IpNet = plan["addresses"][0]["address"].as_str().unwrap().parse().unwrap();
+    let web = web.addr().to_string();
+
+    node.kill_agent();
+    node.kill_switch();
+    node.controller.stop();
+    node.start_switch();
+    node.start_agent().await;
+    node.realised(frame).await;
+    assert_eq!(node.get("/v1/info")["controller_connected"], false);
+    until("the web pod is reached", || ask(&node, "10.10.2.7", 80, &web).0 == "Delivered").await;
+    assert_eq!(ask(&node, "10.10.2.8", 80, &web).1, "IngressDefault");
+
+    // It is attached, with success; policies for ingress could select it, none for egress could.
+    node.attach("shop", "late").await;
+    let pods = node.get("/v1/pods");
+    let late = pods.as_array().unwrap().iter().find(|pod| pod["pod"] == "shop/late").unwrap();
+    assert_eq!((late["ingress"].as_str(), late["egress"].as_str()), (Some("closed"), Some("open")), "{late}");
+}
+
 /// Two thirds addresses of pods elsewhere, one third clauses of conjunctions.
 fn large() -> Vec<apis::stream::Change> {
     let mut changes = shop();

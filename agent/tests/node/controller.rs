@@ -25,7 +25,7 @@ pub struct Controller {
     pub port: u16,
     pub heard: Arc<Mutex<Heard>>,
     shared: Arc<Mutex<Shared>>,
-    _server: tokio::task::JoinHandle<()>,
+    server: tokio::task::JoinHandle<()>,
 }
 
 /// What a stream starts with, and where more goes.
@@ -121,7 +121,12 @@ impl Controller {
                 .await
                 .unwrap();
         });
-        Self { port, heard, shared, _server: server }
+        Self { port, heard, shared, server }
+    }
+
+    /// Nobody listens any more.
+    pub fn stop(&self) {
+        self.server.abort();
     }
 
     /// Says this in one frame; its number. A stream's first frame replaces everything.

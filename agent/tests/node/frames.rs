@@ -1,4 +1,5 @@
 //! What a controller says, in short words.
+#![allow(dead_code, clippy::unwrap_used)] // every test file uses its own part of this
 
 use apis::stream::change::Change as Kind;
 use apis::stream::{self as wire};
