@@ -58,11 +58,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let incoming = TcpIncoming::bind(config.listen)
         .map_err(|error| RunError::Listen { address: config.listen, what: error.to_string() })?
         .with_nodelay(Some(true));
+    // Port 0 asks for any free one: the log says which.
+    let listen = incoming.local_addr().unwrap_or(config.listen);
     let queries =
         crate::serve::listen(&config.serve).map_err(|source| RunError::Serve { path: config.serve.clone(), source })?;
     directory::start(&config.source, &config.status, events.clone())?;
 
-    let service = ControlService::new(events.clone(), &format!("ferrant-controller/{}", config.listen));
+    let service = ControlService::new(events.clone(), &format!("ferrant-controller/{listen}"));
     let agents = Server::builder()
         .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(std::time::Duration::from_secs(10)))
@@ -76,7 +78,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     });
     tokio::spawn(crate::serve::serve(queries, events.clone()));
     tokio::spawn(stop_on_signal(events));
-    info!(listen = %config.listen, source = %config.source.display(), "started");
+    info!(%listen, source = %config.source.display(), "started");
 
     let mut controller = Controller { check_plan: config.check_plan, ..Controller::default() };
     controller.run(inbox).await;

@@ -40,14 +40,12 @@ impl Controller {
 
     /// Starts it over a directory that is there already.
     pub fn start_in(folder: tempfile::TempDir) -> Self {
-        // Bound once to find a free port; the controller binds it again at once.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut process = Command::new(env!("CARGO_BIN_EXE_ferrant-controller"))
             .arg("--source")
             .arg(folder.path().join("cluster"))
             .arg("--serve")
             .arg(folder.path().join("serve.sock"))
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--check-plan", "--log", "info"])
+            .args(["--listen", "127.0.0.1:0", "--check-plan", "--log", "info"])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -57,6 +55,7 @@ impl Controller {
             line.clear();
             assert!(log.read_line(&mut line).unwrap() > 0, "the controller ended before it had started");
         }
+        let port = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
         // The rest of its log goes to ours, and is looked at for defects.
         std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
