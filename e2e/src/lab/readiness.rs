@@ -17,6 +17,13 @@ impl Lab {
         self.settle().await.map(drop)
     }
 
+    /// Kills the switch of a node and starts it again. The agent fills it in its own time. Its interfaces outlive it, with their
+    /// addresses: vswitchd makes them persistent.
+    pub fn restart_switch(&mut self, node: &str) -> Result<()> {
+        let index = self.node_index(node)?;
+        self.nodes[index].restart_switch()
+    }
+
     /// Kills the controller, starts it again, and waits until every node has its state from it.
     pub async fn restart_controller(&mut self) -> Result<()> {
         self.start_controller()?;

@@ -1,4 +1,5 @@
-//! A pod that starts while others are already sending to it: not one packet may come through that policy forbids.
+//! Pods that start, and switches that start again, while others are already sending: not one packet may come through that
+//! policy forbids.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,36 +24,63 @@ const PORT: u16 = 9;
 const EVERY: Duration = Duration::from_millis(1);
 /// How long the flood goes on once the pod is there.
 const AFTERWARDS: Duration = Duration::from_millis(300);
+/// How long it goes on once a switch is back.
+const REFILL: Duration = Duration::from_secs(1);
+
+/// Packets that are sent all the while, and a count of those that arrive.
+pub struct Flood {
+    tasks: JoinSet<()>,
+    arrived: Arc<AtomicUsize>,
+}
+
+impl Flood {
+    /// Ends it; how many packets arrived.
+    pub async fn cease(mut self) -> usize {
+        self.tasks.shutdown().await;
+        self.arrived.load(Ordering::Relaxed)
+    }
+}
 
 impl Stage {
+    /// Lets others send to these addresses, which belong to `namespace` or will.
+    pub async fn flood(&self, senders: &[String], namespace: &Arc<Namespace>, addresses: &[IpAddr]) -> Result<Flood> {
+        let mut flood = Flood { tasks: JoinSet::new(), arrived: Arc::new(AtomicUsize::new(0)) };
+        for address in addresses {
+            let witness = Witness::post(namespace, address.is_ipv6(), SocketProtocol::UDP).await?;
+            flood.tasks.spawn(count(witness, flood.arrived.clone()));
+            for sender in senders {
+                let place = self.place(sender)?;
+                let socket = flood_socket(self.namespace(&place)?, *address).await?;
+                flood.tasks.spawn(send(socket, SocketAddr::new(*address, PORT)));
+            }
+        }
+        Ok(flood)
+    }
+
     /// Attaches a pod to which others send all the while; how many of their packets arrived.
     pub async fn attach_under_fire(&mut self, pod: PodPlan, senders: &[String]) -> Result<usize> {
         ensure!(!pod.addresses.is_empty(), "name the address that {} will have: address=…", pod.key());
         let namespace = self.lab.sandbox(&pod)?;
-        let arrived = Arc::new(AtomicUsize::new(0));
-        let mut tasks = JoinSet::new();
-        for address in &pod.addresses {
-            let witness = Witness::post(&namespace, address.is_ipv6(), SocketProtocol::UDP).await?;
-            tasks.spawn(count(witness, arrived.clone()));
-            for sender in senders {
-                let place = self.place(sender)?;
-                let socket = flood_socket(self.namespace(&place)?, *address).await?;
-                tasks.spawn(flood(socket, SocketAddr::new(*address, PORT)));
-            }
-        }
+        let flood = self.flood(senders, &namespace, &pod.addresses).await?;
         self.lab.attach_in(pod.clone(), namespace).await?;
         let got = self.lab.pod(&pod.key())?.addresses().to_vec();
         ensure!(pod.addresses.iter().all(|address| got.contains(address)), "{} got {got:?} instead", pod.key());
         self.welcome(std::slice::from_ref(&pod)).await?;
         // The flood goes on while the other nodes learn of the pod.
-        let settled = async {
-            self.lab.settle().await?;
-            tokio::time::sleep(AFTERWARDS).await;
-            anyhow::Ok(())
-        };
-        settled.await?;
-        tasks.shutdown().await;
-        Ok(arrived.load(Ordering::Relaxed))
+        self.lab.settle().await?;
+        tokio::time::sleep(AFTERWARDS).await;
+        Ok(flood.cease().await)
+    }
+
+    /// Restarts the switch of a node while others send to a pod there; how many of their packets arrived.
+    pub async fn restart_switch_under_fire(&mut self, node: &str, senders: &[String], target: &str) -> Result<usize> {
+        let place = self.place(target)?;
+        let addresses = self.addresses(&place)?;
+        let flood = self.flood(senders, self.namespace(&place)?, &addresses).await?;
+        self.lab.restart_switch(node)?;
+        // The flood goes on while the agent fills the switch.
+        tokio::time::sleep(self.lab.pace().allow(REFILL)).await;
+        Ok(flood.cease().await)
     }
 
     /// The MTU of a place's way out.
@@ -90,7 +118,7 @@ async fn flood_socket(from: &Arc<Namespace>, to: IpAddr) -> Result<UdpSocket> {
     UdpSocket::from_std(socket.into()).context("cannot open a UDP socket")
 }
 
-async fn flood(socket: UdpSocket, to: SocketAddr) {
+async fn send(socket: UdpSocket, to: SocketAddr) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;

@@ -23,6 +23,7 @@
 //! attach watched by shop/client                   … while these flood the new pod: nothing may arrive
 //! detach shop/new
 //! restart agent node-a | controller
+//! restart switch node-a while shop/client floods shop/web    nothing may arrive meanwhile
 //! neighbour shop/client                           the pod sends to the node's own MAC from now on
 //!
 //! probe
@@ -30,6 +31,9 @@
 //!   shop/client -> shop/web ICMP TimedOut        no family named: both
 //!   shop/client -> outside TCP 443 IPv4 seen=node-a Reached
 //!   shop/client -> shop/web UDP 53 size=full Reached
+//!
+//! eventually                                      as `probe`, asked again until all is as written, for some seconds
+//!   shop/client -> shop/web TCP 80 Reached
 //!
 //! open a shop/client -> shop/web TCP 80           a conversation that is kept, one a family; more may share the name
 //! exchange a Reached

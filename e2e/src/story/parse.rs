@@ -39,7 +39,15 @@ pub fn parse(name: &str, text: &str) -> Result<Story> {
         read_block(&mut story, block).with_context(|| format!("line {number}"))?;
     }
     let shows = |(_, step): &(usize, Step)| {
-        matches!(step, Step::Probe(_) | Step::Exchange(..) | Step::Streaming(..) | Step::Forge(_) | Step::Attach { .. })
+        matches!(
+            step,
+            Step::Probe(_)
+                | Step::Eventually(_)
+                | Step::Exchange(..)
+                | Step::Streaming(..)
+                | Step::Forge(_)
+                | Step::Attach { .. }
+        )
     };
     ensure!(
         story.steps.iter().any(shows),
@@ -92,9 +100,15 @@ fn read_block(story: &mut Story, block: Block<'_>) -> Result<()> {
         ["attach", "watched", "by", who @ ..] => attach(&block, who.iter().map(owned).collect())?,
         ["detach", pod] => Step::Detach(owned(pod)),
         ["restart", "agent", node] => Step::RestartAgent(owned(node)),
+        ["restart", "switch", node, "while", senders @ .., "floods", target] => Step::RestartSwitch {
+            node: owned(node),
+            senders: senders.iter().map(owned).collect(),
+            target: owned(target),
+        },
         ["restart", "controller"] => Step::RestartController,
         ["neighbour", pod] => Step::Neighbour(owned(pod)),
         ["probe"] => Step::Probe(lines(&block.body, probe_line)?),
+        ["eventually"] => Step::Eventually(lines(&block.body, probe_line)?),
         ["forge"] => Step::Forge(lines(&block.body, forge_line)?),
         ["open", name, from, "->", to, protocol_name, port_number] => Step::Open {
             name: owned(name),

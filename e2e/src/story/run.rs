@@ -14,6 +14,8 @@ use crate::stage::{Place, Question, Stage};
 
 /// A connection that policy allows again speaks again at its next retransmission, which has been put off while it was silent.
 const REVIVAL: Duration = Duration::from_secs(5);
+/// How long what must happen eventually may take.
+const EVENTUALLY: Duration = Duration::from_secs(10);
 /// How soon a stream that policy no longer allows must be silent: the promise for traffic where only replies flow.
 const SILENCE_WITHIN: Duration = Duration::from_secs(1);
 /// No answer for this long ends a stream: many times its interval.
@@ -108,9 +110,15 @@ impl Teller {
             Step::Attach { file, text, watched_by } => self.attach(line, file, text, watched_by).await,
             Step::Detach(pod) => self.stage.detach(pod),
             Step::RestartAgent(node) => self.stage.lab().restart_agent(node).await,
+            Step::RestartSwitch { node, senders, target } => {
+                let arrived = self.stage.restart_switch_under_fire(node, senders, target).await?;
+                self.judge(line, &format!("packets that reached {target} meanwhile"), "0", &arrived.to_string());
+                Ok(())
+            }
             Step::RestartController => self.stage.lab().restart_controller().await,
             Step::Neighbour(pod) => self.neighbour(pod).await,
             Step::Probe(probes) => self.probe(probes).await,
+            Step::Eventually(probes) => self.eventually(probes).await,
             Step::Open { name, from, to, protocol, port } => self.open(name, from, to, *protocol, *port).await,
             Step::Exchange(name, verdict) => self.exchange(line, name, *verdict).await,
             Step::Stream(name) => {
@@ -164,6 +172,20 @@ impl Teller {
             }
         }
         Ok(())
+    }
+
+    async fn eventually(&mut self, lines: &[(usize, ProbeLine)]) -> Result<()> {
+        let limit = self.stage.lab().pace().allow(EVENTUALLY);
+        let start = Instant::now();
+        loop {
+            let (judged, different) = (self.judged, self.differences.len());
+            self.probe(lines).await?;
+            if self.differences.len() == different || start.elapsed() > limit {
+                return Ok(());
+            }
+            self.judged = judged;
+            self.differences.truncate(different);
+        }
     }
 
     fn question(&mut self, line: &ProbeLine, ipv6: bool) -> Result<Question> {

@@ -48,12 +48,23 @@ pub enum Step {
     Detach(String),
     /// The agent of a node dies and comes back.
     RestartAgent(String),
+    /// The switch of a node dies and comes back, while these flood a pod.
+    RestartSwitch {
+        /// Its node.
+        node: String,
+        /// Who floods.
+        senders: Vec<String>,
+        /// Whom.
+        target: String,
+    },
     /// The controller dies and comes back.
     RestartController,
     /// A pod takes its node's own MAC for its gateway's.
     Neighbour(String),
     /// Packets, many at once.
     Probe(Vec<(usize, ProbeLine)>),
+    /// The same, sent again until all is as written or patience ends.
+    Eventually(Vec<(usize, ProbeLine)>),
     /// A conversation is opened.
     Open {
         /// What the story calls it.
