@@ -168,7 +168,7 @@ fn container_ports(random: &mut Random) -> Vec<ContainerPort> {
             .iter()
             .any(|port| (port.number == number && port.protocol == protocol) || (name.is_some() && port.name == name));
         if !taken {
-            ports.push(ContainerPort { name, protocol, number, sidecar: random.percent(25) });
+            ports.push(ContainerPort { name, protocol, number, sidecar: random.percent(50) });
         }
     }
     ports
