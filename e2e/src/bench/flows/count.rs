@@ -20,21 +20,34 @@ pub struct Count {
     pub conjunctive: usize,
 }
 
-/// Counts the flows of the pipeline by dumping them.
-pub fn count(node: &Namespace, run_folder: &Path) -> Result<Count> {
-    let bridge = format!("unix:{}", run_folder.join(format!("{BRIDGE}.mgmt")).display());
-    let dump = run(node, &["ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "--no-stats", &bridge], "")?;
-    let count = in_dump(&dump);
-    let aggregate = run(node, &["ovs-ofctl", "-O", "OpenFlow15", "dump-aggregate", &bridge], "")?;
-    let all = aggregated(&aggregate).with_context(|| format!("ovs-ofctl dump-aggregate said {aggregate}"))?;
-    let lines = dump.lines().filter(|line| is_flow(line)).count();
-    anyhow::ensure!(all == lines, "the switch says that it has {all} flows, but dumps {lines}");
-    Ok(count)
+/// Where the agent's bridge takes OpenFlow connections.
+pub fn bridge(run_folder: &Path) -> String {
+    format!("unix:{}", run_folder.join(format!("{BRIDGE}.mgmt")).display())
 }
 
-fn in_dump(dump: &str) -> Count {
+/// Counts the flows of the pipeline by dumping them.
+pub fn count(node: &Namespace, run_folder: &Path) -> Result<Count> {
+    let lines = flows(node, run_folder)?;
+    let all = aggregate(node, run_folder)?;
+    anyhow::ensure!(all == lines.len(), "the switch says that it has {all} flows, but dumps {}", lines.len());
+    Ok(of_the_pipeline(&lines))
+}
+
+/// Every flow as ovs-ofctl prints it.
+pub fn flows(node: &Namespace, run_folder: &Path) -> Result<Vec<String>> {
+    let command = ["ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "--no-stats", &bridge(run_folder)];
+    Ok(run(node, &command, "")?.lines().map(str::trim).filter(|line| is_flow(line)).map(str::to_owned).collect())
+}
+
+/// How many flows the switch says that it has.
+pub fn aggregate(node: &Namespace, run_folder: &Path) -> Result<usize> {
+    let text = run(node, &["ovs-ofctl", "-O", "OpenFlow15", "dump-aggregate", &bridge(run_folder)], "")?;
+    aggregated(&text).with_context(|| format!("ovs-ofctl dump-aggregate said {text}"))
+}
+
+fn of_the_pipeline(lines: &[String]) -> Count {
     let tick = format!("table={TICK},");
-    let flows = || dump.lines().filter(|line| is_flow(line) && !line.trim_start().starts_with(&tick));
+    let flows = || lines.iter().filter(|line| !line.starts_with(&tick));
     Count { flows: flows().count(), conjunctive: flows().filter(|line| line.contains("conjunction(")).count() }
 }
 
@@ -57,7 +70,8 @@ mod tests {
         let dump = "OFPST_FLOW reply (OF1.5) (xid=0x2):\n priority=1 actions=drop\n \
                     table=30, priority=100,reg1=0x10 actions=conjunction(3,1/2),conjunction(4,2/3)\n table=30, conj_id=3 actions=goto_table:40\n \
                     table=250, priority=0 actions=drop\n";
-        assert_eq!(in_dump(dump), Count { flows: 3, conjunctive: 1 });
+        let lines: Vec<String> = dump.lines().map(str::trim).filter(|line| is_flow(line)).map(str::to_owned).collect();
+        assert_eq!((lines.len(), of_the_pipeline(&lines)), (4, Count { flows: 3, conjunctive: 1 }));
         assert_eq!(
             aggregated("OFPST_AGGREGATE reply (OF1.5) (xid=0x4): packet_count=0 byte_count=0 flow_count=104\n"),
             Some(104)

@@ -11,6 +11,7 @@
 
 mod cluster;
 mod count;
+mod floor;
 mod question;
 
 use std::time::{Duration, Instant};
@@ -92,6 +93,8 @@ pub async fn run(arguments: Arguments) -> Result<bool> {
         figures.wrong(format!("{denied} of {asked} traced packets are denied: they show little"));
     }
     report(&rounds, &mut figures);
+    let floor = floor::measure(&mut lab)?;
+    figures.add("floor_switch_processor_ms", "the same flows in one bundle by ovs-ofctl", floor, "ms");
     figures.add("traced", "traced packets", asked as f64, "");
     figures.add("traced_denied", "of them denied", denied as f64, "");
     figures.add("machine_load", "load average before", load, "");
