@@ -44,9 +44,11 @@ fn protocol(name: &str) -> Option<Protocol> {
 }
 
 /// Whether a question can go as a real packet: between pods, or from a node to its pod, by a protocol that sockets here speak.
+/// Port 0 is reserved (RFC 6335, section 6): sockets do not send to it.
 pub fn can_be_sent(question: &Question) -> bool {
     let ends = matches!((question.from, question.to), (From::Pod(_) | From::Node(_), To::Pod(_)));
-    ends && question.spoofed.is_none() && protocol(question.protocol).is_some()
+    let port = question.port != 0 || question.protocol == "ICMP";
+    ends && port && question.spoofed.is_none() && protocol(question.protocol).is_some()
 }
 
 /// Sends questions, all at once; what came out differently is said in words.
