@@ -11,10 +11,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("openflow", &[]),
     ("ovs-pipeline", &["openflow"]),
     ("controller", &["apis"]),
-    ("agent", &["apis", "openflow", "ovs-pipeline"]),
-    ("cni", &["apis"]),
+    ("fault", &[]),
+    ("agent", &["apis", "fault", "openflow", "ovs-pipeline"]),
+    ("cni", &["apis", "fault"]),
     ("antctl", &["apis", "policy"]),
-    ("e2e", &["apis", "policy"]),
+    ("e2e", &["apis", "fault", "policy"]),
     ("tidy", &[]),
 ];
 

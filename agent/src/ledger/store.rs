@@ -2,7 +2,12 @@
 //!
 //! A process that dies loses nothing that was written; a machine that dies takes the switch and its connections along, so
 //! nothing is synced. A record that does not check out means that the file cannot be believed: the next epoch begins.
-//! Opening writes the file anew (beside, then renamed), so what was forgotten goes then.
+//! Opening writes the file anew (beside, then renamed), so what was forgotten goes then. A file that ends after a whole record
+//! is a ledger as it once was, and what came later had not reached the switch.
+//!
+//! A disk that is full stops nothing: one byte that is there already, the epoch beside the file, is overwritten with the next
+//! one, and the numbers of that epoch are kept in memory until the file can be written again ([`Store::begin_epoch`]). A ledger
+//! of another epoch than that byte's is not believed, so a restart meanwhile begins yet another.
 //!
 //! Layout: `FERRANTL`, format version (u8), epoch (u8), the last number of each kind (3 × u32), the header's check (u32);
 //! then records: length (u16), kind (u8), number (u32), key, check (u32). Integers are big-endian.
@@ -46,7 +51,8 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-    file: File,
+    /// None while the file cannot be written and the numbers are kept in memory alone.
+    file: Option<File>,
 }
 
 impl Store {
@@ -55,7 +61,7 @@ impl Store {
         let error = |done| move |source| StoreError { path: path.to_owned(), done, source };
         let (ledger, found) = match fs::read(path) {
             Ok(bytes) => match decode(&bytes) {
-                Some(ledger) if !ledger.is_worn() => (ledger, Found::Whole),
+                Some(ledger) if !ledger.is_worn() && is_current(path, &ledger) => (ledger, Found::Whole),
                 _ => (Ledger::new(next_epoch(path)), Found::NewEpoch),
             },
             // With the file gone but its epoch remembered, the switch may still carry that epoch's numbers.
@@ -65,8 +71,21 @@ impl Store {
             },
             Err(source) => return Err(error("read")(source)),
         };
-        let store = Self::rewrite(path, &ledger)?;
+        let store =
+            Self::rewrite(path, &ledger).or_else(|full| Self::as_it_is(path, &ledger, found).map_err(|_| full))?;
         Ok((store, ledger, found))
+    }
+
+    /// Where nothing can be written anew: goes on with a whole file, or without one.
+    fn as_it_is(path: &Path, ledger: &Ledger, found: Found) -> Result<Self, StoreError> {
+        if found == Found::Whole {
+            let file = OpenOptions::new().append(true).open(path);
+            let file = file.map_err(|source| StoreError { path: path.to_owned(), done: "opened", source })?;
+            return Ok(Self { path: path.to_owned(), file: Some(file) });
+        }
+        let mut store = Self { path: path.to_owned(), file: None };
+        store.begin_epoch(ledger.epoch())?;
+        Ok(store)
     }
 
     /// Writes what was given out since the last call.
@@ -74,11 +93,34 @@ impl Store {
         if entries.is_empty() {
             return Ok(());
         }
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
         let mut bytes = Vec::with_capacity(entries.len() * 32);
         for entry in entries {
             encode(entry, &mut bytes);
         }
-        self.file.write_all(&bytes).map_err(|source| StoreError { path: self.path.clone(), done: "written", source })
+        fault::point("ledger.append.before");
+        let written = file.write_all(&bytes);
+        fault::point("ledger.append.written");
+        written.map_err(|source| StoreError { path: self.path.clone(), done: "written", source })
+    }
+
+    /// The file cannot be written: says beside it, in place, that an epoch begins whose numbers are in memory alone until
+    /// [`Store::rewrite`] succeeds.
+    pub fn begin_epoch(&mut self, epoch: u8) -> Result<(), StoreError> {
+        self.file = None;
+        let path = self.path.with_extension(EPOCH_SUFFIX);
+        fault::point("ledger.epoch.before");
+        // Not truncated: a full disk has no room for what was there before.
+        let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(&[epoch]));
+        fault::point("ledger.epoch.written");
+        written.map_err(|source| StoreError { path, done: "given a new epoch", source })
+    }
+
+    /// Whether numbers are in memory alone.
+    pub fn is_behind(&self) -> bool {
+        self.file.is_none()
     }
 
     /// Writes the whole ledger anew, without what it has forgotten.
@@ -96,18 +138,36 @@ impl Store {
         for entry in ledger.entries() {
             encode(&entry, &mut bytes);
         }
-        let beside = path.with_extension("new");
-        fs::write(&beside, &bytes).map_err(error)?;
-        fs::rename(&beside, path).map_err(error)?;
-        fs::write(path.with_extension(EPOCH_SUFFIX), [ledger.epoch()]).map_err(error)?;
-        let file = OpenOptions::new().append(true).open(path).map_err(error)?;
-        Ok(Self { path: path.to_owned(), file })
+        fault::point("ledger.rewrite.before");
+        // The epoch first: it must be known wherever a number of it may be.
+        replace(&path.with_extension(EPOCH_SUFFIX), &[ledger.epoch()]).map_err(error)?;
+        fault::point("ledger.rewrite.epoch");
+        let file = replace(path, &bytes).map_err(error)?;
+        fault::point("ledger.rewrite.renamed");
+        Ok(Self { path: path.to_owned(), file: Some(file) })
     }
 
     /// Where it is kept.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Writes beside, then renames: whoever reads finds what was there or what is to be. The open file goes on under its new name.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    fault::point("ledger.replace.beside");
+    fs::rename(&beside, path)?;
+    Ok(file)
+}
+
+/// Whether no later epoch has begun since this ledger was written.
+fn is_current(path: &Path, ledger: &Ledger) -> bool {
+    remembered_epoch(path).is_none_or(|epoch| epoch == ledger.epoch())
 }
 
 fn next_epoch(path: &Path) -> u32 {

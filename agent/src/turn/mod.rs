@@ -16,7 +16,7 @@ mod host;
 mod progress;
 mod switch;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
 use openflow::EncodeError;
@@ -45,6 +45,8 @@ use switch::Switch;
 const GATHER: usize = 1024;
 /// Between two looks at what waits and at what failed.
 pub const TICK: Duration = Duration::from_millis(100);
+/// Between two attempts to write a ledger that could not be written.
+const LEDGER_RETRY: Duration = Duration::from_secs(1);
 
 /// Everything the agent is made of, joined by `run`.
 #[derive(Debug)]
@@ -81,6 +83,8 @@ pub struct Agent {
     waiting: Waiting,
     progress: Progress,
     affected: Affected,
+    /// When the ledger could last not be written; none while it is on disk.
+    ledger_failed: Option<Instant>,
 }
 
 /// The loop cannot go on.
@@ -120,6 +124,7 @@ impl Agent {
             waiting: Waiting::default(),
             progress: Progress::default(),
             affected: Affected::default(),
+            ledger_failed: parts.store.is_behind().then(Instant::now),
             planner: Planner::default(),
             changed: Changed::everything(),
             flows,
@@ -181,6 +186,7 @@ impl Agent {
                 // What the switch refused is tried again when all is compared again.
                 self.changed.everything |= due && !self.planner.quarantine().is_empty();
                 self.retry_host();
+                self.retry_ledger();
                 self.tick_cni();
             }
         }
@@ -188,9 +194,14 @@ impl Agent {
 
     /// Plans what changed; numbers are on disk before anything else sees them.
     fn plan(&mut self) -> Result<(), TurnError> {
-        if self.changed.is_empty() {
-            return Ok(());
+        // Once more with other numbers where they could not be kept.
+        while !self.changed.is_empty() {
+            self.plan_once()?;
         }
+        Ok(())
+    }
+
+    fn plan_once(&mut self) -> Result<(), TurnError> {
         let changed = std::mem::take(&mut self.changed);
         let mut desired = Desired { flows: &mut self.flows, affected: &mut self.affected, unencodable: Vec::new() };
         self.planner.update(&self.parts.state, &mut self.parts.ledger, &changed, &mut desired);
@@ -198,18 +209,54 @@ impl Agent {
         for (intent, reason) in unencodable {
             self.set_aside_intent(&intent, &reason);
         }
-        self.sweep_ledger()?;
-        self.parts.store.append(&self.parts.ledger.take_pending())?;
+        self.sweep_ledger();
+        self.keep_numbers()?;
         self.plan_host();
         self.progress.planned();
         Ok(())
     }
 
-    /// Forgets names that nothing uses once they are the larger part of the ledger.
-    fn sweep_ledger(&mut self) -> Result<(), TurnError> {
-        let live = self.parts.state.upstream.identities.len() * 3 + self.parts.state.upstream.rules.len() * 2;
-        if self.parts.ledger.len() < 2 * live + 4096 {
+    /// Puts on disk what was given out. On a disk that takes nothing more, the next epoch begins in memory: its numbers are told
+    /// from all others by the epoch alone, and that is written. All is planned anew with them.
+    fn keep_numbers(&mut self) -> Result<(), TurnError> {
+        let Err(error) = self.parts.store.append(&self.parts.ledger.take_pending()) else {
             return Ok(());
+        };
+        let ledger = Ledger::new(u32::from(self.parts.ledger.epoch()) + 1);
+        self.parts.store.begin_epoch(ledger.epoch())?;
+        tracing::error!(
+            %error,
+            epoch = ledger.epoch(),
+            "the ledger cannot be kept on disk; a new epoch begins in memory and the switch is rewritten"
+        );
+        self.parts.ledger = ledger;
+        self.ledger_failed = Some(Instant::now());
+        self.changed = Changed::everything();
+        Ok(())
+    }
+
+    /// Time passed: a ledger that is in memory alone is written once that is possible.
+    fn retry_ledger(&mut self) {
+        if self.ledger_failed.is_none_or(|failed| failed.elapsed() < LEDGER_RETRY) {
+            return;
+        }
+        match Store::rewrite(self.parts.store.path(), &self.parts.ledger) {
+            Ok(store) => {
+                tracing::info!("the ledger is on disk again");
+                (self.parts.store, self.ledger_failed) = (store, None);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the ledger is in memory alone");
+                self.ledger_failed = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Forgets names that nothing uses once they are the larger part of the ledger.
+    fn sweep_ledger(&mut self) {
+        let live = self.parts.state.upstream.identities.len() * 3 + self.parts.state.upstream.rules.len() * 2;
+        if self.parts.ledger.len() < 2 * live + 4096 || self.parts.store.is_behind() {
+            return;
         }
         let state = &self.parts.state;
         let known: HashSet<_> = state.upstream.endpoints.iter().map(|endpoint| endpoint.identity).collect();
@@ -218,8 +265,11 @@ impl Agent {
         self.parts
             .ledger
             .retain(|id| known.contains(&id) || in_groups.contains(&id), |id| state.upstream.rules.contains_key(&id));
-        self.parts.store = Store::rewrite(self.parts.store.path(), &self.parts.ledger)?;
-        Ok(())
+        // What is to be forgotten may stay a while; what was given out is on disk already, or about to be.
+        match Store::rewrite(self.parts.store.path(), &self.parts.ledger) {
+            Ok(store) => self.parts.store = store,
+            Err(error) => tracing::warn!(%error, "the ledger keeps names that nothing uses"),
+        }
     }
 
     /// After a turn: what is realised is reported, and who waited for it is answered.

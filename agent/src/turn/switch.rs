@@ -136,7 +136,7 @@ impl Agent {
                 for (id, reason) in refused {
                     self.refused(id, &reason);
                 }
-                self.parts.store.append(&self.parts.ledger.take_pending())?;
+                self.keep_numbers()?;
             }
             Sent::Lost => self.switch.queue.forget(),
         }

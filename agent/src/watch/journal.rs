@@ -85,7 +85,9 @@ impl Journal {
             match &mut self.beside {
                 Some(beside) => {
                     self.replaced += record.len() as u64;
-                    beside.write_all(&record)
+                    let written = beside.write_all(&record);
+                    fault::point("journal.replace.part");
+                    written
                 }
                 None => {
                     self.update.append(&mut record);
@@ -99,11 +101,19 @@ impl Journal {
     /// The frame whose parts came is whole and accepted.
     pub fn commit(&mut self) {
         let outcome = match self.beside.take() {
-            Some(beside) => fs::rename(self.path.with_extension("new"), &self.path).map(|()| self.file = Some(beside)),
+            Some(beside) => {
+                fault::point("journal.replace.before");
+                let renamed = fs::rename(self.path.with_extension("new"), &self.path);
+                fault::point("journal.replace.renamed");
+                renamed.map(|()| self.file = Some(beside))
+            }
             None => match &mut self.file {
                 Some(file) => {
                     self.appended += self.update.len() as u64;
-                    file.write_all(&self.update)
+                    fault::point("journal.append.before");
+                    let written = file.write_all(&self.update);
+                    fault::point("journal.append.written");
+                    written
                 }
                 None => Ok(()),
             },
