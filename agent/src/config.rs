@@ -40,12 +40,27 @@ pub struct Config {
     /// What to log, as in RUST_LOG: info, agent=debug, …
     #[arg(long, default_value = "info", env = "FERRANT_LOG")]
     pub log: String,
+    /// How lines of the log are written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Address and port on which GET /metrics is answered over TCP, beside agent.sock
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<std::net::SocketAddr>,
     /// Seconds between two comparisons of all flows with what the switch has; 0: only at start and reconnection
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub resync: u64,
     /// For tests only: policy lets everything pass, or drops everything but what the node itself sends
     #[arg(long, value_enum, value_name = "MODE")]
     pub debug_verdict: Option<DebugVerdict>,
+}
+
+/// How lines of the log are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// `datapath_type` of the bridge.
@@ -194,6 +209,8 @@ mod tests {
             ("--controller=https://172.18.0.1:10350", "only http://"),
             ("--controller=http://172.18.0.1", "port is missing"),
             ("--datapath=kernel", "system"),
+            ("--log-format=xml", "json"),
+            ("--metrics=9100", "invalid socket address"),
             ("--bridge=a-name-that-is-too-long", "15"),
             ("--debug-verdict=maybe", "allow-all"),
         ] {

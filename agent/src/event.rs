@@ -80,6 +80,8 @@ pub enum Query {
     Packet(TraceRequest),
     /// Plans all anew and compares.
     Recompute,
+    /// Fills in the gauges of the metrics; there is no answer.
+    Measure,
 }
 
 impl From<CniRequest> for Event {

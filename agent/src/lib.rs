@@ -8,6 +8,7 @@ pub mod config;
 pub mod event;
 pub mod ipam;
 pub mod ledger;
+pub mod metrics;
 pub mod ovs;
 pub mod plan;
 pub mod report;

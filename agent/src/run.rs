@@ -23,6 +23,7 @@ use crate::event::{Event, SwitchEvent};
 use crate::ipam::attachment::{Attachment, Attachments, PodNetwork};
 use crate::ipam::gateway_mac;
 use crate::ledger::store::{Found, Store};
+use crate::metrics::Metrics;
 use crate::ovs::openflow::{self, Session};
 use crate::ovs::ovsdb::Client;
 use crate::serve::{cni, query};
@@ -59,6 +60,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let uplink = Uplink::new(&config.node, boot);
     let datapath = config.datapath.into();
     let network = PodNetwork { pod_cidrs: Vec::new(), gateway_mac, mtu: 0, transmit_checksum_offload: true };
+    let metrics = Metrics::default();
     let mut parts = Parts {
         state: State::new(&config.node, datapath),
         attachments: Attachments::new(network),
@@ -69,6 +71,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         store,
         work,
         reexamine,
+        metrics: metrics.clone(),
     };
     restore(&mut parts, &client);
     let frames = config.run_dir.join("frames");
@@ -84,9 +87,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (session, switch_events) = Session::connect(config.ovs_run_dir.join(format!("{}.mgmt", config.bridge)));
     tokio::spawn(tell_switch(session, switch_events, events.clone()));
     tokio::spawn(tick(events.clone()));
-    let asked = query::Asked::new(events.clone(), &config.bridge, config.vswitchd_ctl.clone());
+    let asked = query::Asked::new(events.clone(), &config.bridge, config.vswitchd_ctl.clone(), metrics.clone());
+    if let Some(address) = config.metrics {
+        let listener = tokio::net::TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("--metrics {address}: name a free port of this host"))?;
+        tokio::spawn(crate::serve::metrics::serve(listener, asked.clone()));
+    }
     tokio::spawn(query::serve(listen(&config.run_dir, "agent.sock")?, asked));
-    tokio::spawn(cni::serve(listen(&config.run_dir, "cni.sock")?, events.clone()));
+    tokio::spawn(cni::serve(listen(&config.run_dir, "cni.sock")?, events.clone(), metrics));
     let journal = Journal::new(&frames);
     tokio::spawn(stream::follow(config.controller.clone(), config.node.clone(), uplink, journal, events));
     Ok(Agent::new(parts)?.run(inbox).await?)

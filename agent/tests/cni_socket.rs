@@ -30,7 +30,7 @@ impl Agent {
         let folder = tempfile::tempdir().expect("a folder");
         let (sender, events) = mpsc::channel(8);
         let listener = listen(&folder.path().join("cni.sock")).expect("a fresh path");
-        tokio::spawn(serve(listener, sender));
+        tokio::spawn(serve(listener, sender, agent::metrics::Metrics::default()));
         Agent { folder, events }
     }
 
@@ -190,7 +190,7 @@ async fn serving_ends_with_the_loop() {
     let listener = listen(&folder.path().join("cni.sock")).expect("a fresh path");
     let (ended, end) = oneshot::channel();
     tokio::spawn(async move {
-        serve(listener, sender).await;
+        serve(listener, sender, agent::metrics::Metrics::default()).await;
         let _ = ended.send(());
     });
     drop(events);

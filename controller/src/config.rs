@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use thiserror::Error;
 
 /// Tells every node what it needs: reads cluster intent, serves agents.
@@ -26,9 +26,24 @@ pub struct Flags {
     /// What is logged, as in `info` or `controller=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "FERRANT_LOG")]
     pub log: String,
+    /// How lines of the log are written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Address and port on which GET /metrics is answered over TCP, beside the socket
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics: Option<SocketAddr>,
     /// After each change compute the whole plan anew and compare (for tests; slow)
     #[arg(long, hide = true)]
     pub check_plan: bool,
+}
+
+/// How lines of the log are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// What the controller is to do, known to be possible.
@@ -42,6 +57,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where questions are answered.
     pub serve: PathBuf,
+    /// Where metrics are answered over TCP.
+    pub metrics: Option<SocketAddr>,
     /// Whether each plan is compared with one computed anew.
     pub check_plan: bool,
 }
@@ -88,7 +105,7 @@ impl Config {
             what_to_do: "write it as 192.0.2.1:10350 or [2001:db8::1]:10350",
         })?;
         let serve = absolute("--serve", &flags.serve)?;
-        Ok(Self { source, status, listen, serve, check_plan: flags.check_plan })
+        Ok(Self { source, status, listen, serve, metrics: flags.metrics, check_plan: flags.check_plan })
     }
 }
 

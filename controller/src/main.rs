@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use controller::config::{Config, Flags};
+use controller::config::{Config, Flags, LogFormat};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<()> {
@@ -10,7 +10,11 @@ fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&flags.log)
         .with_context(|| format!("--log {}: not a filter; write it as `info` or `controller=debug`", flags.log))?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match flags.log_format {
+        LogFormat::Text => log.with_ansi(colours).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     let config = Config::new(flags)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(controller::run::run(config))?;

@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::event::{AgentEvent, Event, SessionId};
+use crate::metrics::Metrics;
 use crate::object::NodeName;
 use crate::plan::Plan;
 use crate::publish::{ControlService, Publish};
@@ -44,6 +45,14 @@ pub enum RunError {
     Serve {
         /// As configured.
         path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The socket for metrics.
+    #[error("--metrics {address}: {source}; name an address of this host and a port that is free")]
+    Metrics {
+        /// As configured.
+        address: std::net::SocketAddr,
         /// What the system says.
         source: std::io::Error,
     },
@@ -76,11 +85,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             error!(%error, "agents are no longer served");
         }
     });
-    tokio::spawn(crate::serve::serve(queries, events.clone()));
+    let metrics = Metrics::default();
+    if let Some(address) = config.metrics {
+        let listener = tokio::net::TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| RunError::Metrics { address, source })?;
+        tokio::spawn(crate::serve::serve_metrics(listener, events.clone(), metrics.clone()));
+    }
+    tokio::spawn(crate::serve::serve(queries, events.clone(), metrics.clone()));
     tokio::spawn(stop_on_signal(events));
     info!(%listen, source = %config.source.display(), "started");
 
-    let mut controller = Controller { check_plan: config.check_plan, ..Controller::default() };
+    let mut controller = Controller { check_plan: config.check_plan, metrics, ..Controller::default() };
     controller.run(inbox).await;
     // What a process leaves behind, the next takes over; a clean stop leaves nothing.
     let _ = std::fs::remove_file(&config.serve);
@@ -107,6 +122,7 @@ struct Controller {
     plan: Plan,
     publish: Publish,
     answers: Answers,
+    metrics: Metrics,
     planned: bool,
     check_plan: bool,
 }
@@ -119,7 +135,10 @@ impl Controller {
             let mut next = Some(first);
             while let Some(event) = next {
                 match event {
-                    Event::Source(events) => events.into_iter().for_each(|event| self.state.apply(event, &mut changed)),
+                    Event::Source(events) => {
+                        self.metrics.source_events.inc_by(events.len() as u64);
+                        events.into_iter().for_each(|event| self.state.apply(event, &mut changed));
+                    }
                     Event::Agent(session, event) => self.agent(session, event, &mut changed),
                     Event::Query(query) => queries.push(query),
                     Event::Stop => return,
@@ -138,6 +157,7 @@ impl Controller {
             pods.iter().for_each(|report| self.warn_if_refused(&connected.node, report));
             self.state.agent_has_seen(std::mem::take(&mut connected.seen));
             self.state.agent_connected(&connected.node, connected.boot.clone(), pods, changed);
+            self.metrics.sessions_opened.inc();
             self.publish.connect(session, connected);
             return;
         }
@@ -145,13 +165,20 @@ impl Controller {
         match event {
             AgentEvent::Connected(_) => {}
             AgentEvent::Pod(report) => {
+                self.metrics.agent_messages.with(["pod"]).inc();
                 self.warn_if_refused(&node, &report);
                 if let Some(refused) = self.state.pod_reported(&node, report, changed) {
                     warn!(%node, %refused, "an agent's report of a pod was not taken");
                 }
             }
-            AgentEvent::Acknowledged(frame) => self.publish.acknowledged(session, frame),
-            AgentEvent::Realised(realised) => self.publish.realised(session, realised),
+            AgentEvent::Acknowledged(frame) => {
+                self.metrics.agent_messages.with(["acknowledge"]).inc();
+                self.publish.acknowledged(session, frame);
+            }
+            AgentEvent::Realised(realised) => {
+                self.metrics.agent_messages.with(["realised"]).inc();
+                self.publish.realised(session, realised);
+            }
             AgentEvent::Gone => {
                 self.publish.gone(session);
                 self.state.agent_gone(&node, changed);
@@ -175,14 +202,18 @@ impl Controller {
             return;
         }
         if !std::mem::replace(&mut self.planned, true) {
+            let since = std::time::Instant::now();
             self.plan = Plan::of(&self.state);
+            self.metrics.plan_seconds.took(since.elapsed());
             info!(plan = ?self.plan.counts(), version = self.state.source().version, "the source is in sync");
             return;
         }
         if changed.is_empty() {
             return;
         }
+        let since = std::time::Instant::now();
         let deltas = self.plan.update(&self.state, changed);
+        self.metrics.plan_seconds.took(since.elapsed());
         self.publish.plan_changed(&self.plan, &deltas);
         if self.check_plan
             && let Err(difference) = self.plan.check(&self.state)

@@ -86,6 +86,11 @@ impl Flows {
         self.slots.iter().flatten().filter(|slot| slot.body == Body::Clauses).count()
     }
 
+    /// How many flows the switch has, as far as it is known.
+    pub fn held(&self) -> usize {
+        self.slots.iter().flatten().filter(|slot| slot.installed.is_some()).count()
+    }
+
     /// Another number whenever something may differ that did not, or otherwise than it did.
     pub fn revision(&self) -> u64 {
         self.revision

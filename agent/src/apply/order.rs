@@ -154,8 +154,12 @@ impl Worker {
             let gateway = ports::gateway(facts.gateway_mac, Some(facts.mtu));
             self.client.ensure_port(&self.bridge, &gateway).await.map_err(|error| error.to_string())?;
             let changed = host::reconcile(&self.netlink, &host::host(facts)).await;
-            for line in changed.map_err(|error| error.to_string())? {
-                tracing::info!("{line}");
+            let changed = changed.map_err(|error| error.to_string())?;
+            for line in &changed {
+                tracing::debug!("{line}");
+            }
+            if !changed.is_empty() {
+                tracing::info!(changes = changed.len(), "links, routes and NAT are as planned");
             }
         }
         let mtu = facts.mtu;

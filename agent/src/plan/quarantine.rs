@@ -29,6 +29,11 @@ impl Quarantine {
         self.aside.is_empty()
     }
 
+    /// How many intents are set aside.
+    pub fn len(&self) -> usize {
+        self.aside.len()
+    }
+
     /// Whether an intent is set aside.
     pub fn holds(&self, key: &IntentKey) -> bool {
         !self.aside.is_empty() && self.aside.contains_key(key)

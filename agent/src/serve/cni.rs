@@ -21,6 +21,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::metrics::Metrics;
+
 /// Longest request that is read, in bytes. Real ones have a few hundred.
 const REQUEST_LIMIT: usize = 64 * 1024;
 
@@ -71,7 +73,11 @@ pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
 }
 
 /// Serves the socket until the loop's channel is closed. Each connection has a task, so that a pod that waits delays no other.
-pub async fn serve<E: From<CniRequest> + Send + 'static>(listener: UnixListener, events: mpsc::Sender<E>) {
+pub async fn serve<E: From<CniRequest> + Send + 'static>(
+    listener: UnixListener,
+    events: mpsc::Sender<E>,
+    metrics: Metrics,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -79,7 +85,7 @@ pub async fn serve<E: From<CniRequest> + Send + 'static>(listener: UnixListener,
         };
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(converse(stream, events.clone()));
+                tokio::spawn(converse(stream, events.clone(), metrics.clone()));
             }
             Err(error) => {
                 // Out of descriptors, most likely: the connections that end give some back.
@@ -90,10 +96,15 @@ pub async fn serve<E: From<CniRequest> + Send + 'static>(listener: UnixListener,
     }
 }
 
-async fn converse<E: From<CniRequest> + Send + 'static>(stream: UnixStream, events: mpsc::Sender<E>) {
-    let service = service_fn(move |request| {
-        let events = events.clone();
-        async move { Ok::<_, Infallible>(respond(answer(request, &events).await)) }
+async fn converse<E: From<CniRequest> + Send + 'static>(stream: UnixStream, events: mpsc::Sender<E>, metrics: Metrics) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (events, metrics) = (events.clone(), metrics.clone());
+        async move {
+            let (path, since) = (request.uri().path().to_owned(), std::time::Instant::now());
+            let answer = answer(request, &events).await;
+            metrics.cni_answered(&path, answer.as_ref().err(), since.elapsed());
+            Ok::<_, Infallible>(respond(answer))
+        }
     });
     if let Err(error) = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
     {

@@ -1,5 +1,6 @@
 //! The sockets that others ask: the CNI plugin, people and tools. Requests become events; nothing is decided here.
 
 pub mod cni;
+pub mod metrics;
 pub mod query;
 pub mod trace;

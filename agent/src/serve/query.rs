@@ -21,8 +21,10 @@ use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::metrics::{METRICS_PATH, measured};
 use super::trace::{self, Packet};
 use crate::event::{Event, Query};
+use crate::metrics::Metrics;
 use crate::ovs::unixctl::Unixctl;
 
 /// Longest request that is read, in bytes.
@@ -36,12 +38,30 @@ pub struct Asked {
     control: PathBuf,
     /// One open connection: a trace is 0.4 ms, connecting for each would be as much again.
     switch: Arc<Mutex<Option<Unixctl>>>,
+    pub(super) metrics: Metrics,
 }
 
 impl Asked {
     /// Answers with what the loop and the switch say.
-    pub fn new(events: mpsc::Sender<Event>, bridge: &str, control: PathBuf) -> Self {
-        Self { events, bridge: bridge.to_owned(), control, switch: Arc::default() }
+    pub fn new(events: mpsc::Sender<Event>, bridge: &str, control: PathBuf, metrics: Metrics) -> Self {
+        Self { events, bridge: bridge.to_owned(), control, switch: Arc::default(), metrics }
+    }
+
+    /// The loop has ended.
+    pub(super) async fn closed(&self) {
+        self.events.closed().await;
+    }
+
+    /// What the loop answers.
+    pub(super) async fn ask(&self, query: Query) -> Result<Value, Refusal> {
+        let ending = |()| (StatusCode::SERVICE_UNAVAILABLE, "the agent is ending".to_owned());
+        let (answer, answered) = oneshot::channel();
+        self.events.send(Event::Query(query, answer)).await.map_err(|_| ending(()))?;
+        let value = answered.await.map_err(|_| ending(()))?;
+        match value.get("error").and_then(Value::as_str) {
+            Some(error) => Err(bad(error)),
+            None => Ok(value),
+        }
     }
 }
 
@@ -50,7 +70,7 @@ pub async fn serve(listener: UnixListener, asked: Asked) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = asked.events.closed() => return,
+            () = asked.closed() => return,
         };
         match accepted {
             Ok((stream, _)) => {
@@ -68,7 +88,7 @@ pub async fn serve(listener: UnixListener, asked: Asked) {
 async fn converse(stream: UnixStream, asked: Asked) {
     let service = service_fn(move |request| {
         let asked = asked.clone();
-        async move { Ok::<_, Infallible>(respond(answer(request, &asked).await)) }
+        async move { Ok::<_, Infallible>(reply(request, &asked).await) }
     });
     let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     if let Err(error) = served {
@@ -76,8 +96,15 @@ async fn converse(stream: UnixStream, asked: Asked) {
     }
 }
 
+async fn reply(request: Request<Incoming>, asked: &Asked) -> Response<Full<Bytes>> {
+    if request.method() == Method::GET && request.uri().path() == METRICS_PATH {
+        return measured(asked).await;
+    }
+    respond(answer(request, asked).await)
+}
+
 /// A status and what is wrong.
-type Refusal = (StatusCode, String);
+pub(super) type Refusal = (StatusCode, String);
 
 fn bad(what: impl Into<String>) -> Refusal {
     (StatusCode::BAD_REQUEST, what.into())
@@ -90,20 +117,20 @@ async fn answer(request: Request<Incoming>, asked: &Asked) -> Result<Value, Refu
         Limited::new(request.into_body(), REQUEST_LIMIT).collect().await.map_err(|error| bad(error.to_string()))?;
     let body = body.to_bytes();
     match (&method, path.as_str()) {
-        (&Method::GET, INFO_PATH) => ask(asked, Query::Info).await,
-        (&Method::GET, REALISED_PATH) => ask(asked, Query::Realised).await,
-        (&Method::GET, PODS_PATH) => ask(asked, Query::Pods).await,
+        (&Method::GET, INFO_PATH) => asked.ask(Query::Info).await,
+        (&Method::GET, REALISED_PATH) => asked.ask(Query::Realised).await,
+        (&Method::GET, PODS_PATH) => asked.ask(Query::Pods).await,
         (&Method::GET, FLOWS_PATH) => {
             let table = parameter(&query, "table");
             let (pod, policy) = (parameter(&query, "pod"), parameter(&query, "policy"));
-            ask(asked, Query::Flows { table, pod, policy }).await
+            asked.ask(Query::Flows { table, pod, policy }).await
         }
         (&Method::GET, NAMES_PATH) => {
             let number = parameter(&query, "rule").ok_or_else(|| bad("write ?rule=N with a rule's number"))?;
             let number = number.parse().map_err(|error| bad(format!("rule={number}: {error}")))?;
-            ask(asked, Query::Names(number)).await
+            asked.ask(Query::Names(number)).await
         }
-        (&Method::POST, RECOMPUTE_PATH) => ask(asked, Query::Recompute).await,
+        (&Method::POST, RECOMPUTE_PATH) => asked.ask(Query::Recompute).await,
         (&Method::POST, TRACE_PATH) => {
             let request: TraceRequest = serde_json::from_slice(&body)
                 .map_err(|error| bad(format!("the packet is not described as it has to be: {error}")))?;
@@ -111,7 +138,7 @@ async fn answer(request: Request<Incoming>, asked: &Asked) -> Result<Value, Refu
             serde_json::to_value(found).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
         }
         _ => {
-            let known = [INFO_PATH, REALISED_PATH, PODS_PATH, FLOWS_PATH, NAMES_PATH].join(", ");
+            let known = [INFO_PATH, REALISED_PATH, PODS_PATH, FLOWS_PATH, NAMES_PATH, METRICS_PATH].join(", ");
             let what = format!("{method} {path} is not asked here; GET {known}; POST {TRACE_PATH}, {RECOMPUTE_PATH}");
             Err((StatusCode::NOT_FOUND, what))
         }
@@ -136,19 +163,8 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
 }
 
-async fn ask(asked: &Asked, query: Query) -> Result<Value, Refusal> {
-    let ending = |()| (StatusCode::SERVICE_UNAVAILABLE, "the agent is ending".to_owned());
-    let (answer, answered) = oneshot::channel();
-    asked.events.send(Event::Query(query, answer)).await.map_err(|_| ending(()))?;
-    let value = answered.await.map_err(|_| ending(()))?;
-    match value.get("error").and_then(Value::as_str) {
-        Some(error) => Err(bad(error)),
-        None => Ok(value),
-    }
-}
-
 async fn ask_for<T: DeserializeOwned>(asked: &Asked, query: Query) -> Result<T, Refusal> {
-    let value = ask(asked, query).await?;
+    let value = asked.ask(query).await?;
     serde_json::from_value(value).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
@@ -182,7 +198,7 @@ async fn switch(asked: &Asked, packet: &Packet) -> Result<String, String> {
     Ok(text)
 }
 
-fn respond(answer: Result<Value, Refusal>) -> Response<Full<Bytes>> {
+pub(super) fn respond(answer: Result<Value, Refusal>) -> Response<Full<Bytes>> {
     let (status, body) = match answer {
         Ok(value) => (StatusCode::OK, value),
         Err((status, error)) => (status, serde_json::to_value(QueryError { error }).unwrap_or_default()),

@@ -40,6 +40,10 @@ impl Agent {
                 Err(error) => json(&QueryError { error: error.to_string() }),
             },
             Query::Recompute => json(&self.recompute()),
+            Query::Measure => {
+                self.measure();
+                Value::Null
+            }
         }
     }
 
@@ -59,7 +63,7 @@ impl Agent {
             conjunctive_flows: self.flows.conjunctive(),
             pods: parts.state.attached().len(),
             epoch: parts.ledger.epoch(),
-            peak_memory_kib: peak_memory(),
+            peak_memory_kib: metrics::memory().peak / 1024,
         }
     }
 
@@ -262,11 +266,4 @@ fn names_of(name: RuleName, state: &State) -> Vec<String> {
         RuleName::Rule(id) => report::names(&IntentKey::Rule(id, Box::default()), state),
         RuleName::Isolation(direction, identity) => report::isolation_names(direction, identity, state),
     }
-}
-
-/// `VmHWM` in KiB (proc(5)); 0 where there is no such file.
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|rest| rest.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
 }

@@ -65,6 +65,7 @@ impl Agent {
                 });
             }
             Err(error) => {
+                self.parts.metrics.host_failures.inc();
                 tracing::error!(%error, "the host is not as planned, trying again");
                 self.host.failed = Some(Instant::now());
             }

@@ -13,6 +13,7 @@
 mod answer;
 mod cni;
 mod host;
+mod measure;
 mod progress;
 mod switch;
 
@@ -31,6 +32,7 @@ use crate::event::{Event, SwitchEvent};
 use crate::ipam::attachment::Attachments;
 use crate::ledger::Ledger;
 use crate::ledger::store::{Store, StoreError};
+use crate::metrics::Metrics;
 use crate::plan::{Planner, Wanted};
 use crate::state::{Changed, State};
 use crate::watch::stream::Uplink;
@@ -69,6 +71,8 @@ pub struct Parts {
     pub work: mpsc::UnboundedSender<Work>,
     /// To the one who looks at connections again.
     pub reexamine: mpsc::UnboundedSender<crate::apply::reexamine::Request>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// The agent at work.
@@ -149,6 +153,8 @@ impl Agent {
             } else if inbox.recv_many(&mut events, GATHER).await == 0 {
                 return Ok(());
             }
+            self.parts.metrics.turns.inc();
+            self.parts.metrics.events.inc_by(events.len() as u64);
             for event in events.drain(..) {
                 self.take(event);
             }
@@ -166,13 +172,20 @@ impl Agent {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Controller { connected } => self.progress.controller_connected = connected,
+            Event::Controller { connected } => {
+                self.parts.metrics.controller_connections.inc_by(connected.into());
+                self.progress.controller_connected = connected;
+            }
             Event::Frame(frame, decoded) => {
+                self.parts.metrics.frames.inc();
                 self.progress.frame(decoded);
                 self.parts.state.take_frame(*frame, &mut self.changed);
             }
             Event::Interfaces(interfaces) => self.take_interfaces(interfaces),
-            Event::Switch(SwitchEvent::Connected(connection)) => self.switch.connected(connection),
+            Event::Switch(SwitchEvent::Connected(connection)) => {
+                self.parts.metrics.switch_connections.inc();
+                self.switch.connected(connection);
+            }
             Event::Switch(SwitchEvent::Disconnected) => self.switch.disconnected(),
             Event::Cni(request) => self.take_cni(request),
             Event::Ports(outcome) => self.take_port_outcome(outcome),
@@ -202,6 +215,7 @@ impl Agent {
     }
 
     fn plan_once(&mut self) -> Result<(), TurnError> {
+        let since = std::time::Instant::now();
         let changed = std::mem::take(&mut self.changed);
         let mut desired = Desired { flows: &mut self.flows, affected: &mut self.affected, unencodable: Vec::new() };
         self.planner.update(&self.parts.state, &mut self.parts.ledger, &changed, &mut desired);
@@ -213,6 +227,7 @@ impl Agent {
         self.keep_numbers()?;
         self.plan_host();
         self.progress.planned();
+        self.parts.metrics.plan_seconds.took(since.elapsed());
         Ok(())
     }
 

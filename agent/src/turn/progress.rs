@@ -47,13 +47,11 @@ impl Progress {
         }
     }
 
-    /// Nothing is under way any more.
-    fn settled(&mut self) {
-        if let Some((_, timing)) = self.under_way.take()
-            && timing.changes > 0
-        {
-            self.timing = timing;
-        }
+    /// Nothing is under way any more; how long it took when flows changed.
+    fn settled(&mut self) -> Option<Duration> {
+        let (_, timing) = self.under_way.take().filter(|(_, timing)| timing.changes > 0)?;
+        self.timing = timing;
+        Some(Duration::from_secs_f64(timing.realised / 1000.0))
     }
 }
 
@@ -64,7 +62,9 @@ fn milliseconds(time: Duration) -> f64 {
 impl Agent {
     /// The switch obeys what is planned: says so, once.
     pub(super) fn report(&mut self) {
-        self.progress.settled();
+        if let Some(time) = self.progress.settled() {
+            self.parts.metrics.realised_seconds.took(time);
+        }
         let Some(frame) = &self.parts.state.frame else {
             return;
         };

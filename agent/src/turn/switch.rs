@@ -126,8 +126,11 @@ impl Agent {
                 self.switch.unrealised = true;
                 self.switch.closing |= !slice.opens;
                 self.progress.committed(slice.changes.len());
+                self.parts.metrics.flow_changes.inc_by(slice.changes.len() as u64);
+                self.parts.metrics.bundles.with(["committed"]).inc();
             }
             Sent::Refused(refused) => {
+                self.parts.metrics.bundles.with(["refused"]).inc();
                 self.switch.queue.forget();
                 if refused.is_empty() {
                     tracing::error!("the switch refuses a bundle and does not say what of it");
@@ -138,7 +141,10 @@ impl Agent {
                 }
                 self.keep_numbers()?;
             }
-            Sent::Lost => self.switch.queue.forget(),
+            Sent::Lost => {
+                self.parts.metrics.bundles.with(["lost"]).inc();
+                self.switch.queue.forget();
+            }
         }
         Ok(())
     }
@@ -159,7 +165,10 @@ impl Agent {
         self.flows.end_dump();
         self.switch.last_read = Instant::now();
         match outcome {
-            Ok(()) => self.switch.read = true,
+            Ok(()) => {
+                self.parts.metrics.switch_reads.inc();
+                self.switch.read = true;
+            }
             Err(error) => self.lost(&error),
         }
         self.switch.read
@@ -283,6 +292,7 @@ impl Agent {
     }
 
     fn set_aside(&mut self, key: IntentKey, reason: &str) {
+        self.parts.metrics.refusals.inc();
         tracing::error!(
             ?key,
             reason,

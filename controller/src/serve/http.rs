@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::query::{Query, RealisedQuestion};
 use crate::event::Event;
+use crate::metrics::Metrics;
 use crate::object::{NodeName, Text};
 
 /// How long `/v1/realised` waits when the request does not say.
@@ -19,20 +20,41 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest it waits.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// Where metrics are asked for.
+const METRICS_PATH: &str = "/metrics";
+
 /// What went wrong with a request.
 struct Refusal(StatusCode, String);
 
 pub(super) async fn answer(
     request: Request<Incoming>,
     events: mpsc::Sender<Event>,
+    metrics: Metrics,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    Ok(route(&request, &events).await.unwrap_or_else(|Refusal(status, what)| {
+    Ok(route(&request, &events, &metrics).await.unwrap_or_else(|Refusal(status, what)| {
         respond(status, "application/json", json!({ "error": what }).to_string())
     }))
 }
 
-async fn route(request: &Request<Incoming>, events: &mpsc::Sender<Event>) -> Result<Response<Full<Bytes>>, Refusal> {
-    const PATHS: &str = "ask GET /v1/info, /v1/known, /v1/realised, /v1/errors or /v1/plan?node=NAME";
+/// The same for who may ask for metrics only.
+pub(super) async fn answer_metrics(
+    request: Request<Incoming>,
+    events: mpsc::Sender<Event>,
+    metrics: Metrics,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.method() == Method::GET && request.uri().path() == METRICS_PATH {
+        return answer(request, events, metrics).await;
+    }
+    let what = format!("{} {} is not answered here, only GET {METRICS_PATH}", request.method(), request.uri().path());
+    Ok(respond(StatusCode::NOT_FOUND, "application/json", json!({ "error": what }).to_string()))
+}
+
+async fn route(
+    request: &Request<Incoming>,
+    events: &mpsc::Sender<Event>,
+    metrics: &Metrics,
+) -> Result<Response<Full<Bytes>>, Refusal> {
+    const PATHS: &str = "ask GET /v1/info, /v1/known, /v1/realised, /v1/errors, /v1/plan?node=NAME or /metrics";
     if request.method() != Method::GET {
         let what = format!("{} is not answered here; {PATHS}", request.method());
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, what));
@@ -41,6 +63,10 @@ async fn route(request: &Request<Incoming>, events: &mpsc::Sender<Event>) -> Res
     let json = |value: serde_json::Value| respond(StatusCode::OK, "application/json", value.to_string());
     match request.uri().path() {
         "/v1/info" => Ok(json(ask(events, Query::Info).await?)),
+        METRICS_PATH => {
+            ask(events, |answer| Query::Measure(metrics.clone(), answer)).await?;
+            Ok(respond(StatusCode::OK, metrics::CONTENT_TYPE, metrics.text()))
+        }
         "/v1/errors" => Ok(json(ask(events, Query::Errors).await?)),
         "/v1/plan" => {
             let node = find(&parameters, "node").filter(|node| !node.is_empty());

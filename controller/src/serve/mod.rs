@@ -7,6 +7,7 @@
 //!   `&after=node-a:7,node-b:3` also not before these reports of these nodes (by sequence) are realised by all who need them.
 //! - `GET /v1/errors`: what is wrong with the source, and which reports of agents do not count.
 //! - `GET /v1/plan?node=NAME`: what a node needs, as text.
+//! - `GET /metrics`: for Prometheus; the only thing answered over TCP where `--metrics` names an address.
 
 mod http;
 mod query;
@@ -17,10 +18,11 @@ use std::{fs, io};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
 use crate::event::Event;
+use crate::metrics::Metrics;
 pub use query::{Answers, Query, RealisedAnswer, RealisedQuestion};
 
 /// How long after a failed accept the next is tried.
@@ -43,18 +45,38 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers until the process ends.
-pub async fn serve(listener: UnixListener, events: mpsc::Sender<Event>) {
+pub async fn serve(listener: UnixListener, events: mpsc::Sender<Event>, metrics: Metrics) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file descriptors, most likely: only time (an open connection that ends) helps, and nothing tells of it.
             tokio::time::sleep(RETRY).await;
             continue;
         };
-        let events = events.clone();
-        let service = hyper::service::service_fn(move |request| http::answer(request, events.clone()));
+        let (events, metrics) = (events.clone(), metrics.clone());
+        let answer = move |request| http::answer(request, events.clone(), metrics.clone());
+        let service = hyper::service::service_fn(answer);
         tokio::spawn(async move {
             if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
                 tracing::debug!(%error, "a connection of the query socket failed");
+            }
+        });
+    }
+}
+
+/// Answers for metrics alone, until the process ends.
+pub async fn serve_metrics(listener: TcpListener, events: mpsc::Sender<Event>, metrics: Metrics) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // As above.
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
+        let (events, metrics) = (events.clone(), metrics.clone());
+        let answer = move |request| http::answer_metrics(request, events.clone(), metrics.clone());
+        let service = hyper::service::service_fn(answer);
+        tokio::spawn(async move {
+            if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "a connection for metrics failed");
             }
         });
     }

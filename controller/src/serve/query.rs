@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::event::SessionId;
+use crate::metrics::Metrics;
 use crate::object::NodeName;
 use crate::plan::Plan;
 use crate::publish::Publish;
@@ -16,6 +17,8 @@ use crate::state::State;
 pub enum Query {
     /// How things are.
     Info(oneshot::Sender<Value>),
+    /// Fills in the gauges.
+    Measure(Metrics, oneshot::Sender<()>),
     /// What is wrong with the source.
     Errors(oneshot::Sender<Value>),
     /// What a node needs, as text.
@@ -69,6 +72,10 @@ impl Answers {
         // Where nobody waits for the answer any longer, it is dropped.
         let _ = match query {
             Query::Info(answer) => answer.send(info(state, plan, publish)).is_ok(),
+            Query::Measure(metrics, answer) => {
+                metrics.measure(state, plan, publish);
+                answer.send(()).is_ok()
+            }
             Query::Errors(answer) => answer.send(errors(state)).is_ok(),
             Query::Plan(node, answer) => answer.send(plan.show(&node)).is_ok(),
             Query::Known(version, answer) => {
