@@ -14,7 +14,7 @@ export DATAPATH
 LAB = target/debug/lab
 ARGUMENTS = $(if $(SEED),--seed $(SEED))
 
-.PHONY: help setup binaries build check test lint tidy trace e2e bless demo try sandbox oracle mutants openflow-cases bad-input bench fuzz format
+.PHONY: help setup binaries build check test lint tidy trace e2e bless demo try sandbox oracle mutants openflow-cases bad-input bench restart fuzz format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 24
@@ -75,6 +75,11 @@ mutants: binaries ## break the system on purpose; every break must be caught
 
 bad-input: binaries ## YAML, CNI standard input and flags that are wrong
 	@$(LAB) bad-input $(ARGUMENTS)
+
+restart: setup ## kill a daemon under traffic: nothing forbidden, nothing lost that is promised   (KIND=agent|vswitchd|ovsdb|controller|node)
+	@test -n "$(KIND)" || { echo "make restart: say what dies: make restart KIND=agent|vswitchd|ovsdb|controller|node" >&2; exit 2; }
+	@$(CARGO) build --locked --release --workspace --quiet
+	@target/release/lab restart $(KIND) $(ARGUMENTS)
 
 bench: setup ## figures beside their targets   (B=flows or B=file-to-packet)
 	@test -n "$(B)" || { echo "make bench: say which: make bench B=flows or B=file-to-packet" >&2; exit 2; }

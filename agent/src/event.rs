@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use apis::query::TraceRequest;
+use openflow::PortStatus;
+use openflow::multipart::FlowUpdate;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -10,7 +12,7 @@ use crate::apply::ports::PortOutcome;
 use crate::ovs::openflow::Connection;
 use crate::serve::cni::CniRequest;
 use crate::state::Frame;
-use crate::watch::ovs::Interfaces;
+use crate::watch::ovs::{Drifted, Facts};
 
 /// What happened.
 #[derive(Debug)]
@@ -22,8 +24,12 @@ pub enum Event {
     },
     /// The controller said this.
     Frame(Box<Frame>, Decoded),
-    /// The bridge has these interfaces now.
-    Interfaces(Interfaces),
+    /// The database says this of the bridge now.
+    Facts(Facts),
+    /// Somebody else changed this; it is made as it was.
+    Drift(Drifted, Vec<String>),
+    /// Somebody changed something of the host's links, addresses, routes, rules or nft; it may have been the agent itself.
+    HostTouched,
     /// The OpenFlow connection: a new one each time, with nothing known of what the switch has.
     Switch(SwitchEvent),
     /// The CNI plugin asks.
@@ -54,6 +60,12 @@ pub enum SwitchEvent {
     Connected(Connection),
     /// It is gone.
     Disconnected,
+    /// A port came, went or changed.
+    Port(PortStatus),
+    /// Flows changed, and not by this connection.
+    Flows(Vec<FlowUpdate>),
+    /// More happened than was told: what the switch has is to be read again.
+    Missed,
 }
 
 /// A question over the agent's socket.

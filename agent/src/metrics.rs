@@ -102,7 +102,7 @@ impl Default for Metrics {
             switch_drift: declare.counters(
                 "switch_drift",
                 ["object"],
-                "What was not in the switch as it had been made (flow, group, meter, port, bridge), found and repaired.",
+                "What was not in the switch as it had been made (flow, group, meter, port, bridge, host), found and repaired.",
             ),
             controller_connections: declare.counter("controller_connections", "Streams from a controller that stood."),
             controller_connected: declare.gauge(

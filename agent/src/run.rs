@@ -4,6 +4,7 @@
 //!  controller ══ stream::follow ──┐                       ┌──► order::Worker (ports, links, routes, NAT) ─┐
 //!  ovsdb ─────── ovs::interfaces ─┤                       ├──► reexamine::follow (connections)            │
 //!  vswitchd ──── switch events ───┼─► inbox ─► turn::Agent┼──► Uplink ══► controller                      │
+//!  kernel ────── host::follow ────┤     ▲                 │                                               │
 //!  CNI ───────── serve::cni ──────┤     ▲                 └──► OpenFlow bundles ══► vswitchd              │
 //!  people ────── serve::query ────┤     └───────────────────────────────────────────────────────────────┘
 //!  clock ─────── ticks ───────────┘
@@ -26,6 +27,7 @@ use crate::ledger::store::{Found, Store};
 use crate::metrics::Metrics;
 use crate::ovs::openflow::{self, Session};
 use crate::ovs::ovsdb::Client;
+use crate::ovs::ovsdb::monitor::Cache;
 use crate::serve::{cni, query};
 use crate::state::{Changed, State};
 use crate::turn::{Agent, Parts, TICK, pod_key, state_of};
@@ -80,10 +82,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         parts.state.take_frame(frame, &mut Changed::default()); // the loop begins with a look at everything
     }
 
-    let worker = Worker::new(client.clone(), &config.bridge, datapath, tunnel(config.tunnel), links::connect()?);
+    let worker = Worker::new(client.clone(), config.clone(), tunnel(config.tunnel), links::connect()?);
     tokio::spawn(ports::work(worker, work_inbox, events.clone()));
     tokio::spawn(reexamine::follow(config.vswitchd_ctl.clone(), reexamine_inbox));
-    tokio::spawn(watch::ovs::interfaces(client, config.bridge.clone(), events.clone()));
+    watch::host::follow(&events).context("cannot be told of the host's changes")?;
+    let own = config.clone();
+    let wrong = move |cache: &Cache| ports::wrong(cache, &own, gateway_mac);
+    tokio::spawn(watch::ovs::facts(client, config.bridge.clone(), wrong, events.clone()));
     let (session, switch_events) = Session::connect(config.ovs_run_dir.join(format!("{}.mgmt", config.bridge)));
     tokio::spawn(tell_switch(session, switch_events, events.clone()));
     tokio::spawn(tick(events.clone()));
@@ -146,8 +151,11 @@ async fn tell_switch(_session: Session, mut from: openflow::Events, events: mpsc
         let event = match from.next().await {
             openflow::Event::Connected(connection) => SwitchEvent::Connected(connection),
             openflow::Event::Disconnected { .. } => SwitchEvent::Disconnected,
-            // Ports come by the database; no flow sends packets to a controller.
-            _ => continue,
+            openflow::Event::Port(status) => SwitchEvent::Port(status),
+            openflow::Event::Flows(updates) => SwitchEvent::Flows(updates),
+            openflow::Event::Lost(_) => SwitchEvent::Missed,
+            // No flow sends packets to a controller, and none ages.
+            openflow::Event::Packet(_) | openflow::Event::FlowRemoved(_) | openflow::Event::Message(_) => continue,
         };
         if events.send(Event::Switch(event)).await.is_err() {
             return;

@@ -76,7 +76,7 @@ async fn what_a_frame_says_is_in_the_switch_and_stays_over_restarts() {
 
     // A flow that a hand takes away comes back.
     node.ofctl("del-flows", &["table=82"]);
-    assert!(node.flow_count() < flows);
+    until("it is noticed", || node.drift("flow") > 0).await;
     until("the deleted flows are back", || node.flow_count() == flows).await;
     assert_eq!(ask(&node, "10.10.2.7", 80, &web).0, "Delivered");
 
@@ -182,8 +182,7 @@ async fn what_the_switch_refuses_is_named_and_closes_its_pods_alone() {
     let frame = node.controller.say(changes);
     node.realised(frame).await;
     node.attach("shop", "web").await;
-    let (client, _) = node.pod("shop", "client").await;
-    drop(client);
+    let _client = node.pod("shop", "client").await;
     let pods = |node: &Node| {
         let pods = node.get("/v1/pods");
         let of = |name: &str| {

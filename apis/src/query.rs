@@ -40,6 +40,12 @@ pub struct AgentInfo {
     pub frame: Option<u64>,
     /// The OpenFlow connection is there.
     pub switch_connected: bool,
+    /// Counts the OpenFlow connections since the agent started.
+    #[serde(default)]
+    pub switch_connection: u64,
+    /// The switch has, and obeys, all that is wanted.
+    #[serde(default)]
+    pub switch_settled: bool,
     /// The bridge.
     pub bridge: String,
     /// `system` or `netdev`.
@@ -52,6 +58,10 @@ pub struct AgentInfo {
     pub pods: usize,
     /// The ledger's epoch.
     pub epoch: u8,
+    /// What somebody else changed of the switch or the host and was made as it was: how much of what kind (flow, group, meter,
+    /// port, bridge, host) since the agent started.
+    #[serde(default)]
+    pub drift: BTreeMap<String, u64>,
     /// The most memory the process ever had resident, in KiB (`VmHWM`, proc(5)).
     pub peak_memory_kib: u64,
 }

@@ -7,6 +7,7 @@
 //! - [`oracle`] draws clusters and packets and holds the system against the meaning of policies; [`mutants`] breaks the system to
 //!   see that this is noticed; [`bad_input`] gives it what is wrong,
 //! - [`bench`] prints promises as numbers beside their targets,
+//! - [`restart`] kills daemons under traffic and counts what is lost and what gets through that must not,
 //! - [`stage`] puts a cluster on the lab and asks it, by packets and by the agents' words,
 //! - [`story`] is what users do, as text, told on a stage.
 //!
@@ -21,5 +22,6 @@ pub mod lab;
 pub mod mutants;
 pub mod oracle;
 pub mod probe;
+pub mod restart;
 pub mod stage;
 pub mod story;

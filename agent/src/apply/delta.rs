@@ -2,8 +2,11 @@
 //! the new one allows.
 //!
 //! A change that fits one bundle is one bundle: the switch takes it whole. A larger one first closes (rules go, isolations
-//! come, who-is-who that changes is forgotten), then opens, and pods' own flows come last, so that on an empty switch no pod
-//! gets in before the policies about it are there. What closes must be realised before anything opens ([`Slice::opens`]).
+//! come, who-is-who that changes is forgotten), then opens. What closes must be realised before anything opens ([`Slice::opens`]).
+//!
+//! What opens goes pod by pod, by the flows' ranks: the rules about a pod, the identities that they name, then the pod's own
+//! flows, so that no pod gets in before the policies about it, and the first pod is in long before the last. The first of these
+//! slices are small for the same reason. What came to be wanted meanwhile (a new pod) has the first rank, and so overtakes.
 //!
 //! The slices follow from what differs: an event between two of them changes that, and so the rest.
 
@@ -15,6 +18,8 @@ use super::flows::{Difference, FlowId, Flows};
 
 /// Flow changes in one bundle. More stop a `netdev` switch for long enough to lose packets.
 pub const SLICE: usize = 10_000;
+/// In the first slice that opens; each that follows may be twice as long.
+const FIRST_SLICE: usize = 1000;
 
 /// One flow's change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,15 @@ enum Stage {
     Base,
     /// What allows goes, what denies comes.
     Close,
+    /// Rules of tiers come, which may deny too.
+    Tiers,
+    /// Everything else comes, in the order of ranks.
+    Open,
+}
+
+/// Where in a rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
     /// Rules come.
     Rules,
     /// Addresses get their identities.
@@ -76,6 +90,8 @@ pub struct Queue {
     staged: Vec<(Stage, Change)>,
     /// All of it fits one bundle.
     whole: bool,
+    /// How many slices that open were made of it.
+    opened: u32,
 }
 
 impl Queue {
@@ -95,9 +111,11 @@ impl Queue {
             return Some(Slice { changes, opens: false });
         }
         let opens = stage > Stage::Close;
+        let most = if opens { (FIRST_SLICE << self.opened.min(8)).min(SLICE) } else { SLICE };
+        self.opened += u32::from(opens);
         // Base and Close do not mix with what opens; the opening stages may follow each other within a slice.
         let fits = |(other, _): &&(Stage, Change)| *other == stage || (opens && *other > stage);
-        let count = self.staged.iter().rev().take(SLICE).take_while(fits).count();
+        let count = self.staged.iter().rev().take(most).take_while(fits).count();
         let rest = self.staged.len() - count;
         let changes = self.staged.drain(rest..).rev().map(|(_, change)| change).collect();
         if self.staged.is_empty() {
@@ -117,6 +135,7 @@ impl Queue {
             return;
         }
         self.of = Some((flows.revision(), scope));
+        self.opened = 0;
         let mut differences = flows.differences();
         if scope == Scope::Missing {
             differences.retain(|(_, difference)| *difference == Difference::Absent);
@@ -126,21 +145,22 @@ impl Queue {
             .into_iter()
             .filter_map(|(id, difference)| {
                 let key = flows.key(id)?;
-                let (stage, change) = if self.whole {
-                    (Stage::Close, whole(id, difference))
+                let (stage, step, change) = if self.whole {
+                    (Stage::Close, Step::Rules, whole(id, difference))
                 } else {
                     stage(id, key.table, flows.is_base(id), difference)
                 };
+                let turn = if stage == Stage::Open { (flows.rank(id), step) } else { (0, Step::Rules) };
                 // What is narrow and denies has the higher priority: it comes before what it narrows, and goes after it.
                 let rank = match change {
                     Change::Delete(_) => (0, key.priority),
                     Change::Put(_) => (1, u16::MAX - key.priority),
                 };
-                Some((stage, rank, change))
+                Some((stage, turn, rank, change))
             })
             .collect();
-        ranked.sort_unstable_by_key(|(stage, rank, change)| Reverse((*stage, *rank, change.flow())));
-        self.staged = ranked.into_iter().map(|(stage, _, change)| (stage, change)).collect();
+        ranked.sort_unstable_by_key(|(stage, turn, rank, change)| Reverse((*stage, *turn, *rank, change.flow())));
+        self.staged = ranked.into_iter().map(|(stage, _, _, change)| (stage, change)).collect();
     }
 }
 
@@ -152,24 +172,26 @@ fn whole(id: FlowId, difference: Difference) -> Change {
     }
 }
 
-fn stage(id: FlowId, table: u8, base: bool, difference: Difference) -> (Stage, Change) {
+fn stage(id: FlowId, table: u8, base: bool, difference: Difference) -> (Stage, Step, Change) {
     let (put, delete) = (Change::Put(id), Change::Delete(id));
     if base && difference != Difference::Stale {
-        return (Stage::Base, put);
+        return (Stage::Base, Step::Rules, put);
     }
     let table = Table::from_id(table);
     match (table, difference) {
         // An isolation only ever denies.
-        (Some(Table::EgressDefault | Table::IngressDefault), Difference::Stale) => (Stage::Rules, delete),
-        (Some(Table::EgressDefault | Table::IngressDefault), _) => (Stage::Close, put),
-        (_, Difference::Stale) => (Stage::Close, delete),
+        (Some(Table::EgressDefault | Table::IngressDefault), Difference::Stale) => (Stage::Open, Step::Rules, delete),
+        (Some(Table::EgressDefault | Table::IngressDefault), _) => (Stage::Close, Step::Rules, put),
+        (_, Difference::Stale) => (Stage::Close, Step::Rules, delete),
         // Another clause set, another identity, another port: closed first, and new afterwards.
-        (_, Difference::Other) => (Stage::Close, delete),
-        (
-            Some(Table::EgressTierRule | Table::EgressRule | Table::IngressTierRule | Table::IngressRule),
-            Difference::Absent | Difference::Grown,
-        ) => (Stage::Rules, put),
-        (Some(Table::SourceIdentity | Table::DestinationIdentity), _) => (Stage::Identities, put),
-        _ => (Stage::Entry, put),
+        (_, Difference::Other) => (Stage::Close, Step::Rules, delete),
+        (Some(Table::EgressTierRule | Table::IngressTierRule), Difference::Absent | Difference::Grown) => {
+            (Stage::Tiers, Step::Rules, put)
+        }
+        (Some(Table::EgressRule | Table::IngressRule), Difference::Absent | Difference::Grown) => {
+            (Stage::Open, Step::Rules, put)
+        }
+        (Some(Table::SourceIdentity | Table::DestinationIdentity), _) => (Stage::Open, Step::Identities, put),
+        _ => (Stage::Open, Step::Entry, put),
     }
 }

@@ -6,6 +6,7 @@
 //! wanted and never on the order in which it came to be wanted.
 
 mod record;
+mod seen;
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
@@ -15,7 +16,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use openflow::{Action, EncodeError, Instructions, Match};
 use ovs_pipeline::{Part, Table};
 
-use record::{Addition, Body, CLAUSE, Slot, clauses, observed, unique_clauses};
+use record::{Addition, Body, CLAUSE, Slot, clauses, unique_clauses};
 
 /// A flow's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,40 +173,6 @@ impl Flows {
         self.list(id);
     }
 
-    /// Forgets what the switch has: the next dump tells.
-    pub fn begin_dump(&mut self) {
-        for slot in self.slots.iter_mut().flatten() {
-            slot.installed = None;
-            slot.shrunk = false;
-            slot.refused = false;
-        }
-    }
-
-    /// The switch has this flow.
-    pub fn dumped(&mut self, key: Key<'_>, instructions: &Instructions) -> Result<(), EncodeError> {
-        let (body, bytes) = observed(instructions)?;
-        let fingerprint = self.fingerprint(body, &bytes);
-        let id = self.slot_for(key);
-        if let Some(slot) = self.slots[id as usize].as_mut() {
-            slot.installed = Some(fingerprint);
-            slot.shrunk = true;
-        }
-        Ok(())
-    }
-
-    /// The dump is complete: what differs is known.
-    pub fn end_dump(&mut self) {
-        self.revision += 1;
-        self.listed.clear();
-        for (id, slot) in self.slots.iter_mut().enumerate() {
-            if let Some(slot) = slot {
-                slot.listed = true;
-                self.listed.push(id as u32);
-            }
-        }
-        self.settle();
-    }
-
     /// The flows that differ from the switch, and how, in no order. Those that the switch refused are not among them.
     pub fn differences(&mut self) -> Vec<(FlowId, Difference)> {
         self.settle();
@@ -226,6 +193,11 @@ impl Flows {
     /// Whether a flow depends on no intent.
     pub fn is_base(&self, id: FlowId) -> bool {
         self.slots.get(id.0 as usize).and_then(Option::as_ref).is_some_and(|slot| slot.base)
+    }
+
+    /// How early a flow goes into a switch that has little of what is wanted. What was wanted since the last ranking is first.
+    pub fn rank(&self, id: FlowId) -> u16 {
+        self.slots.get(id.0 as usize).and_then(Option::as_ref).map_or(0, |slot| slot.rank)
     }
 
     /// What a flow should do, as OpenFlow carries it; empty for a flow that drops or is to go.
@@ -396,6 +368,7 @@ impl Flows {
             shrunk: false,
             base: false,
             refused: false,
+            rank: 0,
         };
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);

@@ -136,6 +136,11 @@ pub async fn bring_up(handle: &Handle, interface: &str) -> Result<(), LinksError
     step(handle.link().set(message).execute().await, || format!("bring {interface} up"))
 }
 
+/// Whether there is an interface of this name.
+pub async fn exists(handle: &Handle, interface: &str) -> Result<bool, LinksError> {
+    Ok(find(handle, interface).await?.is_some())
+}
+
 /// Removes the node's end of a pod's veth, and with it the pod's end. False when there was none.
 pub async fn remove(handle: &Handle, interface: &str) -> Result<bool, LinksError> {
     let Some(link) = find(handle, interface).await? else { return Ok(false) };

@@ -6,15 +6,16 @@
 //! ```text
 //!  a pod comes   the node's kernel is closed on its interface (netdev) ─► interface up ─► port ─► flows ─► realised ─► answer
 //!  a pod goes    flows ─► realised ─► port ─► kernel opened, interface removed ─► address free
+//!  a hand was here the bridge and its own ports ─► as a pod that comes; links, routes, NAT compared whole
 //!  flows change  [`super::delta`]: one bundle, or what closes ─► realised ─► what opens
 //! ```
 //!
 //! (Meters and groups, when a feature brings them: meters first, since a bundle can not hold them, then groups, then flows, and
-//! back in the opposite order.)
+//! back in the opposite order: so what somebody else left goes, [`unwanted`].)
 
 use std::collections::BTreeSet;
 
-use openflow::{EncodeError, EncodedFlow, FlowCommand};
+use openflow::{EncodeError, EncodedFlow, FlowCommand, Group, GroupMod, Message, Meter, MeterMod};
 use ovs_pipeline::Datapath;
 
 use super::delta::Change;
@@ -22,15 +23,19 @@ use super::flows::Flows;
 use super::host::{self, HostFacts};
 use super::ports::{self, HostWork, PortOutcome, Work};
 use super::{links, nat};
+use crate::config::Config;
 use crate::event::Event;
 use crate::ipam::attachment::Attachment;
+use crate::ipam::gateway_mac;
+use crate::ovs::openflow::Batch;
 use crate::ovs::ovsdb::Client;
+use crate::watch::ovs::Drifted;
 
 /// Does what is asked of ports and of the host, in order.
 #[derive(Debug)]
 pub struct Worker {
     client: Client,
-    bridge: String,
+    config: Config,
     datapath: Datapath,
     tunnel: links::Tunnel,
     netlink: rtnetlink::Handle,
@@ -40,34 +45,77 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that knows nothing of the host yet.
-    pub fn new(
-        client: Client,
-        bridge: &str,
-        datapath: Datapath,
-        tunnel: links::Tunnel,
-        netlink: rtnetlink::Handle,
-    ) -> Self {
-        Self { client, bridge: bridge.to_owned(), datapath, tunnel, netlink, host: None }
+    pub fn new(client: Client, config: Config, tunnel: links::Tunnel, netlink: rtnetlink::Handle) -> Self {
+        Self { client, datapath: config.datapath.into(), config, tunnel, netlink, host: None }
     }
 
     /// Does all of it; what became of it.
     pub async fn run(&mut self, work: Vec<Work>) -> Vec<Event> {
         let mut events = Vec::new();
-        let (mut attach, mut detach, mut facts) = (Vec::new(), Vec::new(), None);
+        let (mut attach, mut detach, mut facts, mut look, mut repair) = (Vec::new(), Vec::new(), None, false, None);
         for piece in work {
             match piece {
                 Work::Attach(attachment) => attach.push(*attachment),
                 Work::Detach(attachment) => detach.push(*attachment),
                 Work::Host(wanted) => facts = Some(*wanted),
+                Work::LookAtHost(wanted) => (facts, look) = (Some(*wanted), true),
+                Work::Repair(pods) => repair = Some(pods),
             }
+        }
+        // What was asked for after the repair holds.
+        if let Some(mut pods) = repair {
+            pods.retain(|pod| !detach.contains(pod));
+            events.extend(self.repair(pods).await);
         }
         // The host first: its facts may be older than what is asked of ports, never newer.
         if let Some(wanted) = facts {
-            events.push(Event::Host(self.obey(wanted).await));
+            events.extend(self.look_at_host(wanted, look).await);
         }
         let (ready, mut outcomes) = self.close_and_raise(attach).await;
         outcomes.extend(self.exchange_ports(ready, detach).await);
         events.extend(outcomes.into_iter().map(Event::Ports));
+        events
+    }
+
+    /// Makes the bridge and its own ports as they were, then those pods ports whose host ends are there.
+    async fn repair(&mut self, pods: Vec<Attachment>) -> Vec<Event> {
+        if let Err(error) = ports::ensure_switch(&self.client, &self.config, gateway_mac(&self.config.node)).await {
+            // It is tried again as long as it is not as it was made.
+            tracing::warn!(%error, "the bridge cannot be made as it was");
+            return Vec::new();
+        }
+        let (mut there, mut outcomes) = (Vec::new(), Vec::new());
+        for pod in pods {
+            match links::exists(&self.netlink, &pod.host_interface).await {
+                Ok(false) => outcomes.push(PortOutcome::Gone(Box::new(pod))),
+                Ok(true) | Err(_) => there.push(pod), // what does not work is told by the next step
+            }
+        }
+        let (ready, failed) = self.close_and_raise(there).await;
+        outcomes.extend(failed);
+        outcomes.extend(self.exchange_ports(ready, Vec::new()).await);
+        outcomes.into_iter().map(Event::Ports).collect()
+    }
+
+    async fn look_at_host(&mut self, wanted: HostWork, look: bool) -> Vec<Event> {
+        let before = self.host.take_if(|_| look);
+        let outcome = self.obey(wanted).await;
+        let same =
+            before.is_some_and(|before| self.host.as_ref().is_some_and(|now| but_closed(now) == but_closed(&before)));
+        let (outcome, changed) = match outcome {
+            Ok((mtu, changed)) => (Ok(mtu), changed),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        let mut events = Vec::new();
+        if same && !changed.is_empty() {
+            events.push(Event::Drift(Drifted::Host, changed));
+        } else {
+            changed.iter().for_each(|line| tracing::debug!("{line}"));
+            if !changed.is_empty() {
+                tracing::info!(changes = changed.len(), "links, routes and NAT are as planned");
+            }
+        }
+        events.push(Event::Host(outcome));
         events
     }
 
@@ -101,7 +149,8 @@ impl Worker {
         }
         let ensure: Vec<_> = attach.iter().map(ports::pod).collect();
         let remove: Vec<_> = detach.iter().map(|attachment| attachment.host_interface.clone()).collect();
-        let changed = self.client.change_ports(&self.bridge, &ensure, &remove).await.map_err(|error| error.to_string());
+        let changed =
+            self.client.change_ports(&self.config.bridge, &ensure, &remove).await.map_err(|error| error.to_string());
         for attachment in attach {
             outcomes.push(match &changed {
                 Ok(()) => PortOutcome::Attached(Box::new(attachment)),
@@ -131,8 +180,8 @@ impl Worker {
         }
     }
 
-    /// Links, routes and NAT as planned; the MTU that pods are to have.
-    async fn obey(&mut self, mut wanted: HostWork) -> Result<u32, String> {
+    /// Links, routes and NAT as planned; the MTU that pods are to have, and what was changed.
+    async fn obey(&mut self, mut wanted: HostWork) -> Result<(u32, Vec<String>), String> {
         let HostWork { facts, addresses, .. } = &mut wanted;
         let uplink = links::uplink(&self.netlink, addresses).await.map_err(|error| error.to_string())?;
         let Some(uplink) = uplink else {
@@ -144,28 +193,38 @@ impl Worker {
         facts.mtu = links::pod_mtu(uplink.mtu, self.tunnel, uplink.address);
         facts.uplink = Some(uplink.name);
         // Which interfaces are closed is kept step by step as pods come and go; the rest is compared whole.
-        let but_closed = |work: &HostWork| {
-            let facts = HostFacts { closed_interfaces: BTreeSet::new(), ..work.facts.clone() };
-            HostWork { facts, ..work.clone() }
-        };
         let closed_only = self.host.as_ref().is_some_and(|before| but_closed(before) == but_closed(&wanted));
-        let facts = &wanted.facts;
+        let (facts, mut changed) = (&wanted.facts, Vec::new());
         if !closed_only {
             let gateway = ports::gateway(facts.gateway_mac, Some(facts.mtu));
-            self.client.ensure_port(&self.bridge, &gateway).await.map_err(|error| error.to_string())?;
-            let changed = host::reconcile(&self.netlink, &host::host(facts)).await;
-            let changed = changed.map_err(|error| error.to_string())?;
-            for line in &changed {
-                tracing::debug!("{line}");
-            }
-            if !changed.is_empty() {
-                tracing::info!(changes = changed.len(), "links, routes and NAT are as planned");
-            }
+            self.client.ensure_port(&self.config.bridge, &gateway).await.map_err(|error| error.to_string())?;
+            changed = host::reconcile(&self.netlink, &host::host(facts)).await.map_err(|error| error.to_string())?;
         }
         let mtu = facts.mtu;
         self.host = Some(wanted);
-        Ok(mtu)
+        Ok((mtu, changed))
     }
+}
+
+/// Without the interfaces that are closed, which come and go with pods.
+fn but_closed(work: &HostWork) -> HostWork {
+    let facts = HostFacts { closed_interfaces: BTreeSet::new(), ..work.facts.clone() };
+    HostWork { facts, ..work.clone() }
+}
+
+/// The messages that take away what nobody wants: groups before meters, after the flows that use them.
+///
+/// # Errors
+/// Never for what a switch has told.
+pub fn unwanted(groups: &[Group], meters: &[Meter]) -> Result<Batch, EncodeError> {
+    let mut batch = Batch::new();
+    for group in groups {
+        batch.push_message(&Message::GroupMod(GroupMod::Delete(group.id)))?;
+    }
+    for meter in meters {
+        batch.push_message(&Message::MeterMod(MeterMod::Delete(meter.id)))?;
+    }
+    Ok(batch)
 }
 
 /// Appends the message of one flow's change; the command it carries.

@@ -14,7 +14,10 @@ use super::host::HostFacts;
 use crate::config::{Config, TunnelType};
 use crate::event::Event;
 use crate::ipam::attachment::Attachment;
-use crate::ovs::ovsdb::{BridgeSpec, Client, PortSpec, SwitchError};
+use crate::ovs::ovsdb::monitor::Cache;
+use crate::ovs::ovsdb::switch::{bridge_differences, port_differs};
+use crate::ovs::ovsdb::{BridgeSpec, Client, Interface, PortSpec, SwitchError};
+use crate::watch::ovs::{Drifted, Wrong};
 
 /// The tunnel's interface.
 pub const TUNNEL: &str = "tun0";
@@ -30,6 +33,10 @@ pub enum Work {
     Detach(Box<Attachment>),
     /// Links, routes and NAT are to be so.
     Host(Box<HostWork>),
+    /// The same, compared with what is there also when nothing else is wanted than before.
+    LookAtHost(Box<HostWork>),
+    /// The bridge and its own ports are to be as they were made, and these pods' host ends ports of it.
+    Repair(Vec<Attachment>),
 }
 
 /// How the host is to be.
@@ -52,6 +59,8 @@ pub enum PortOutcome {
     Failed(Box<Attachment>, String),
     /// Port and host end are gone.
     Detached(Box<Attachment>),
+    /// The pod's host end does not exist any more, so there is nothing to make a port of.
+    Gone(Box<Attachment>),
 }
 
 /// The bridge as it should be.
@@ -92,14 +101,32 @@ pub fn pod(attachment: &Attachment) -> PortSpec {
     PortSpec { name: attachment.host_interface.clone(), external_ids: attachment.external_ids(), ..PortSpec::default() }
 }
 
+/// What of the bridge and its own ports is not as it was made.
+pub fn wrong(cache: &Cache, config: &Config, gateway_mac: MacAddress) -> Vec<Wrong> {
+    let Some(columns) = bridge_differences(cache, &bridge(config)) else {
+        return vec![Wrong { object: Drifted::Bridge, what: format!("bridge {} is gone", config.bridge) }];
+    };
+    let mut wrong = Vec::new();
+    if !columns.is_empty() {
+        let what = format!("bridge {}: {}", config.bridge, columns.join(", "));
+        wrong.push(Wrong { object: Drifted::Bridge, what });
+    }
+    let mtu = cache.named::<Interface>(GATEWAY).and_then(|(_, row)| row.mtu_request);
+    for port in [tunnel(config.tunnel), gateway(gateway_mac, mtu.and_then(|mtu| u32::try_from(mtu).ok()))] {
+        if port_differs(cache, &config.bridge, &port) {
+            wrong.push(Wrong { object: Drifted::Port, what: format!("port {}", port.name) });
+        }
+    }
+    wrong
+}
+
 /// Makes the bridge and its own ports exist.
 ///
 /// # Errors
 /// What the database, or vswitchd through it, says.
 pub async fn ensure_switch(client: &Client, config: &Config, gateway_mac: MacAddress) -> Result<(), SwitchError> {
     client.ensure_bridge(&bridge(config)).await?;
-    let mtu =
-        client.read(|cache| cache.named::<crate::ovs::ovsdb::Interface>(GATEWAY).and_then(|(_, row)| row.mtu_request));
+    let mtu = client.read(|cache| cache.named::<Interface>(GATEWAY).and_then(|(_, row)| row.mtu_request));
     let mtu = mtu.and_then(|mtu| u32::try_from(mtu).ok());
     client.change_ports(&config.bridge, &[tunnel(config.tunnel), gateway(gateway_mac, mtu)], &[]).await
 }

@@ -12,6 +12,7 @@ mod needs;
 mod node;
 mod pods;
 mod quarantine;
+pub mod rank;
 mod rules;
 
 use std::collections::BTreeMap;

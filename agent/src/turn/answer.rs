@@ -28,7 +28,11 @@ fn json(answer: &impl Serialize) -> Value {
 impl Agent {
     pub(super) fn answer(&mut self, query: Query) -> Value {
         match query {
-            Query::Info => json(&self.info()),
+            Query::Info => {
+                let scope = self.scope();
+                let settled = self.switch.is_settled() && !self.switch.wants(&mut self.flows, scope);
+                json(&AgentInfo { switch_settled: settled, ..self.info() })
+            }
             Query::Realised => json(&self.realised_answer()),
             Query::Pods => json(&self.pods()),
             Query::Flows { table, pod, policy } => {
@@ -57,12 +61,15 @@ impl Agent {
             controller_connected: self.progress.controller_connected,
             frame: parts.state.frame.as_ref().map(|frame| frame.number),
             switch_connected: self.switch.is_connected(),
+            switch_connection: self.switch.connection_count(),
+            switch_settled: false,
             bridge: parts.config.bridge.clone(),
             datapath: parts.config.datapath.name().to_owned(),
             flows: self.flows.wanted(),
             conjunctive_flows: self.flows.conjunctive(),
             pods: parts.state.attached().len(),
             epoch: parts.ledger.epoch(),
+            drift: self.drift.counts(),
             peak_memory_kib: metrics::memory().peak / 1024,
         }
     }

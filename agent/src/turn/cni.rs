@@ -16,7 +16,7 @@ use crate::ipam::attachment::Attachment;
 use crate::ipam::gateway_mac;
 use crate::serve::cni::CniRequest;
 use crate::state::{Addresses, Attached, PodKey, SwitchPorts};
-use crate::watch::ovs::Interfaces;
+use crate::watch::ovs::{InterfaceFact, Interfaces};
 
 /// How long a pod waits for the controller to say who it is.
 const IDENTITY_WITHIN: Duration = Duration::from_secs(2);
@@ -54,6 +54,22 @@ impl Waiting {
     /// The kernel's number of the gateway's device.
     pub(super) fn gateway_device(&self) -> Option<i64> {
         self.interfaces.get(GATEWAY).and_then(|fact| fact.device)
+    }
+
+    /// An interface of the bridge as it was last told.
+    pub(super) fn interface(&self, name: &str) -> Option<&InterfaceFact> {
+        self.interfaces.get(name)
+    }
+
+    /// Whether DEL of the pod is under way.
+    pub(super) fn is_leaving(&self, pod: &Attachment) -> bool {
+        self.deletes.iter().any(|waiting| waiting.attachment == *pod)
+    }
+
+    /// Whether ADD of the pod is under way, and not for longer than this.
+    pub(super) fn arrived_within(&self, pod: &Attachment, time: Duration) -> bool {
+        let of = |confirm: &&Confirm| confirm.container == pod.container_id;
+        self.confirms.iter().find(of).is_some_and(|confirm| confirm.since.elapsed() < time)
     }
 }
 
@@ -103,7 +119,9 @@ impl Agent {
             }
         };
         let key = pod_key(&attachment);
-        let port = self.waiting.interfaces.get(&attachment.host_interface).and_then(|fact| fact.port);
+        let name = &attachment.host_interface;
+        let port = self.waiting.interface(name).and_then(|fact| fact.port);
+        let port = port.filter(|port| self.switch.has_port(*port, name));
         let pod = state_of(&attachment, port);
         self.parts.uplink.report_pod(&key, &attachment.addresses, attachment.mac.0);
         self.parts.state.set_attached(&key, Some(pod), &mut self.changed);
@@ -138,7 +156,9 @@ impl Agent {
 
     /// The bridge has these interfaces now.
     pub(super) fn take_interfaces(&mut self, interfaces: Interfaces) {
-        let port = |name: &str| interfaces.get(name).and_then(|fact| fact.port);
+        // A number counts once the switch itself knows the port by it.
+        let known = |name: &str, port: &u32| self.switch.has_port(*port, name);
+        let port = |name: &str| interfaces.get(name).and_then(|fact| fact.port).filter(|port| known(name, port));
         let gateway = port(GATEWAY).map(|port| (port, gateway_mac(&self.parts.state.node).0));
         self.parts.state.set_ports(SwitchPorts { tunnel: port(TUNNEL), gateway }, &mut self.changed);
         let pods: Vec<_> = self.parts.state.attached().iter().map(|(key, pod)| (key.clone(), pod.clone())).collect();
@@ -152,9 +172,16 @@ impl Agent {
         self.plan_host();
     }
 
+    /// The switch's own ports changed, while the database says what it said.
+    pub(super) fn look_at_ports(&mut self) {
+        let interfaces = std::mem::take(&mut self.waiting.interfaces);
+        self.take_interfaces(interfaces);
+    }
+
     pub(super) fn take_port_outcome(&mut self, outcome: PortOutcome) {
         match outcome {
             PortOutcome::Attached(_) => {}
+            PortOutcome::Gone(attachment) => self.pod_is_gone(&attachment),
             PortOutcome::Failed(attachment, error) => {
                 tracing::error!(interface = %attachment.host_interface, pod = %pod_key(&attachment), %error, "the pod's port is not as wanted");
                 self.fail(&attachment, &error);

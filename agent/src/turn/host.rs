@@ -30,16 +30,9 @@ pub struct Host {
 impl Agent {
     /// Asks for what differs from what was asked before.
     pub(super) fn plan_host(&mut self) {
-        let closed = match self.parts.state.datapath {
-            Datapath::Netdev => {
-                self.parts.attachments.attached().map(|attachment| attachment.host_interface.clone()).collect()
-            }
-            Datapath::System => BTreeSet::new(),
-        };
-        let Some((facts, addresses)) = facts(&self.parts.state, closed) else {
+        let Some(wanted) = self.wanted_host() else {
             return;
         };
-        let wanted = HostWork { facts, addresses, gateway: self.waiting.gateway_device() };
         if self.host.asked.as_ref() == Some(&wanted) && self.host.failed.is_none() {
             return;
         }
@@ -47,6 +40,27 @@ impl Agent {
         // The worker ends only with the agent.
         let _ = self.parts.work.send(Work::Host(Box::new(wanted.clone())));
         self.host.asked = Some(wanted);
+    }
+
+    /// Somebody touched the host: all of it is compared, once it has been made.
+    pub(super) fn look_at_host(&mut self) {
+        if self.host.asked.is_some()
+            && let Some(wanted) = self.wanted_host()
+        {
+            let _ = self.parts.work.send(Work::LookAtHost(Box::new(wanted.clone())));
+            self.host.asked = Some(wanted);
+        }
+    }
+
+    fn wanted_host(&self) -> Option<HostWork> {
+        let closed = match self.parts.state.datapath {
+            Datapath::Netdev => {
+                self.parts.attachments.attached().map(|attachment| attachment.host_interface.clone()).collect()
+            }
+            Datapath::System => BTreeSet::new(),
+        };
+        let (facts, addresses) = facts(&self.parts.state, closed)?;
+        Some(HostWork { facts, addresses, gateway: self.waiting.gateway_device() })
     }
 
     /// The worker is done with the host.

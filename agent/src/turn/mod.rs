@@ -12,6 +12,7 @@
 
 mod answer;
 mod cni;
+mod drift;
 mod host;
 mod measure;
 mod progress;
@@ -39,6 +40,7 @@ use crate::watch::stream::Uplink;
 
 use cni::Waiting;
 pub use cni::{pod_key, state_of};
+use drift::Drift;
 use host::Host;
 use progress::Progress;
 use switch::Switch;
@@ -84,6 +86,7 @@ pub struct Agent {
     changed: Changed,
     switch: Switch,
     host: Host,
+    drift: Drift,
     waiting: Waiting,
     progress: Progress,
     affected: Affected,
@@ -125,6 +128,7 @@ impl Agent {
         Ok(Self {
             switch: Switch::new(&parts.config),
             host: Host::default(),
+            drift: Drift::new(parts.metrics.clone()),
             waiting: Waiting::default(),
             progress: Progress::default(),
             affected: Affected::default(),
@@ -160,6 +164,7 @@ impl Agent {
             }
             self.plan()?;
             self.change_switch().await?;
+            self.look_at_groups().await;
             self.settle().await;
         }
     }
@@ -181,12 +186,17 @@ impl Agent {
                 self.progress.frame(decoded);
                 self.parts.state.take_frame(*frame, &mut self.changed);
             }
-            Event::Interfaces(interfaces) => self.take_interfaces(interfaces),
+            Event::Facts(facts) => self.take_facts(facts),
+            Event::Drift(object, what) => self.take_drift(object, &what),
+            Event::HostTouched => self.host_touched(),
             Event::Switch(SwitchEvent::Connected(connection)) => {
                 self.parts.metrics.switch_connections.inc();
                 self.switch.connected(connection);
             }
-            Event::Switch(SwitchEvent::Disconnected) => self.switch.disconnected(),
+            Event::Switch(SwitchEvent::Disconnected) => self.switch_is_gone(),
+            Event::Switch(SwitchEvent::Port(status)) => self.take_port_status(&status),
+            Event::Switch(SwitchEvent::Flows(updates)) => self.take_flow_updates(updates),
+            Event::Switch(SwitchEvent::Missed) => self.switch.read_again(),
             Event::Cni(request) => self.take_cni(request),
             Event::Ports(outcome) => self.take_port_outcome(outcome),
             Event::Host(outcome) => self.take_host(outcome),
@@ -200,6 +210,7 @@ impl Agent {
                 self.changed.everything |= due && !self.planner.quarantine().is_empty();
                 self.retry_host();
                 self.retry_ledger();
+                self.tick_drift();
                 self.tick_cni();
             }
         }

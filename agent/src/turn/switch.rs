@@ -1,34 +1,50 @@
 //! The switch's side of a turn: read what it has, send the next slice of what differs, wait until it obeys.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use openflow::{Flow, FlowCommand};
 use ovs_pipeline::Table;
 
 use super::{Agent, Desired, TurnError};
-use crate::apply::delta::{Queue, Scope, Slice};
+use crate::apply::delta::{Queue, SLICE, Scope, Slice};
 use crate::apply::flows::{FlowId, Flows, Key};
 use crate::apply::order;
 use crate::config::Config;
 use crate::ovs::openflow::{Batch, BundleError, Connection, RequestError};
 use crate::ovs::realised::Realised;
 use crate::plan::IntentKey;
+use crate::plan::rank::Ranks;
+
+/// A switch that cannot tell who changes its flows is read again after this many times what reading took, and not before
+/// [`RARELY`].
+const SPARED: u32 = 20;
+const RARELY: Duration = Duration::from_secs(2);
 
 /// What is known of the switch.
 #[derive(Debug)]
 pub struct Switch {
     connection: Option<Connection>,
     realised: Realised,
+    /// Whether it tells who changes its flows; not known before it has been asked.
+    tells: Option<bool>,
+    /// Its ports by number, once they have been read.
+    ports: Option<BTreeMap<u32, String>>,
     /// What it has is known.
     read: bool,
+    /// Flows have ranks for an empty switch.
+    ranked: bool,
+    /// It has been read on this connection.
+    was_read: bool,
     /// Flows have changed since it was last known to obey.
     unrealised: bool,
     /// Among them some that close.
     closing: bool,
     /// Something failed: nothing is tried until the next tick.
     resting: bool,
-    resync: std::time::Duration,
+    resync: Duration,
     last_read: Instant,
+    reading_took: Duration,
     queue: Queue,
 }
 
@@ -44,35 +60,81 @@ impl Switch {
         Self {
             connection: None,
             realised: Realised::new(&config.vswitchd_ctl, Table::Tick.id()),
+            tells: None,
+            ports: None,
             read: false,
+            was_read: false,
+            ranked: false,
             unrealised: false,
             closing: false,
             resting: false,
-            resync: std::time::Duration::from_secs(config.resync),
+            resync: Duration::from_secs(config.resync),
             last_read: Instant::now(),
+            reading_took: Duration::ZERO,
             queue: Queue::default(),
         }
     }
 
     pub(super) fn connected(&mut self, connection: Connection) {
         self.connection = Some(connection);
+        (self.tells, self.ports, self.was_read) = (None, None, false);
         (self.read, self.unrealised, self.closing, self.resting) = (false, true, true, false);
     }
 
     pub(super) fn disconnected(&mut self) {
         self.connection = None;
+        self.ports = None;
         self.read = false;
+    }
+
+    /// What it has is not known for sure any more.
+    pub(super) fn read_again(&mut self) {
+        self.read = false;
+    }
+
+    /// Whether what it has is known.
+    pub(super) fn is_read(&self) -> bool {
+        self.read
+    }
+
+    /// The connection, when nothing is to be done first.
+    pub(super) fn idle(&self) -> Option<Connection> {
+        self.connection.clone().filter(|_| self.read && !self.resting)
+    }
+
+    /// Whether it knows a port by this number and name, as far as its ports are known.
+    pub(super) fn has_port(&self, number: u32, name: &str) -> bool {
+        self.ports.as_ref().is_none_or(|ports| ports.get(&number).is_some_and(|port| port == name))
+    }
+
+    /// A port is so now, or gone; whether that is news.
+    pub(super) fn port_is(&mut self, number: u32, name: Option<String>) -> bool {
+        let Some(ports) = &mut self.ports else { return false };
+        let before = match name.clone() {
+            Some(name) => ports.insert(number, name),
+            None => ports.remove(&number),
+        };
+        before != name
     }
 
     pub(super) fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
 
+    /// Counts its connections.
+    pub(super) fn connection_count(&self) -> u64 {
+        self.connection.as_ref().map_or(0, Connection::generation)
+    }
+
     /// Time passed: what failed is tried again, and what the switch has is compared anew when it is due.
     /// Whether it is due.
     pub(super) fn tick(&mut self) -> bool {
         self.resting = false;
-        let due = self.read && !self.resync.is_zero() && self.last_read.elapsed() >= self.resync;
+        let period = match self.tells {
+            Some(false) => self.resync.min(RARELY.max(self.reading_took * SPARED)),
+            _ => self.resync,
+        };
+        let due = self.read && !self.resync.is_zero() && self.last_read.elapsed() >= period;
         self.read &= !due;
         due
     }
@@ -109,7 +171,13 @@ impl Agent {
         if !self.switch.read && !self.read_switch(&connection).await {
             return Ok(());
         }
+        if !self.changed.is_empty() {
+            return Ok(()); // the switch's ports are not what they were thought to be: planned first
+        }
         let scope = self.scope();
+        if !self.switch.ranked && self.flows.differences().len() > SLICE {
+            self.rank_flows();
+        }
         let Some(slice) = self.switch.queue.next(&mut self.flows, scope) else {
             if self.switch.unrealised {
                 self.realise(&connection).await;
@@ -149,7 +217,54 @@ impl Agent {
         Ok(())
     }
 
+    /// The switch is gone: it will come back empty. While nothing else can be done, flows are put in order for that.
+    pub(super) fn switch_is_gone(&mut self) {
+        self.switch.disconnected();
+        self.rank_flows();
+    }
+
+    /// Says of every flow how early it goes into an empty switch.
+    fn rank_flows(&mut self) {
+        let Some(node) = self.planner.node() else { return };
+        let (state, flows) = (&self.parts.state, &mut self.flows);
+        let ranks = Ranks::of(state);
+        flows.begin_ranking();
+        for (name, intent) in self.planner.intents() {
+            let rank = ranks.rank(&name, state);
+            // It is wanted already, so the pipeline takes it.
+            let _ = ovs_pipeline::flows(&intent, node, &mut |part| {
+                flows.put_rank(Key { table: part.table.id(), priority: part.priority, oxm: part.matches.oxm() }, rank);
+            });
+        }
+        self.switch.ranked = true;
+    }
+
+    /// Asks to be told who changes flows from now on, before they are read.
+    async fn watch_switch(&mut self, connection: &Connection) -> Result<(), RequestError> {
+        if self.switch.tells.is_none() {
+            self.switch.tells = Some(match connection.watch_flows().await {
+                Ok(()) => true,
+                Err(RequestError::Rejected(error)) => {
+                    tracing::warn!(%error, "this switch does not tell who changes its flows: they are compared now and then");
+                    false
+                }
+                Err(error) => return Err(error),
+            });
+        }
+        let ports = connection.ports().await?;
+        self.switch.ports = Some(ports.into_iter().map(|port| (port.number.0, port.name)).collect());
+        self.look_at_ports();
+        Ok(())
+    }
+
     async fn read_switch(&mut self, connection: &Connection) -> bool {
+        let started = Instant::now();
+        if let Err(error) = self.watch_switch(connection).await {
+            self.lost(&error);
+            return false;
+        }
+        // Nothing differed on this connection: what differs now is somebody else's work.
+        let untouched = self.switch.was_read && self.may_name_differences();
         self.flows.begin_dump();
         let flows = &mut self.flows;
         let outcome = connection
@@ -163,11 +278,16 @@ impl Agent {
             })
             .await;
         self.flows.end_dump();
-        self.switch.last_read = Instant::now();
+        (self.switch.last_read, self.switch.reading_took) = (Instant::now(), started.elapsed());
         match outcome {
             Ok(()) => {
                 self.parts.metrics.switch_reads.inc();
-                self.switch.read = true;
+                (self.switch.read, self.switch.was_read) = (true, true);
+                // Nothing has ever passed through a switch without flows: nothing is to be closed first.
+                self.switch.closing &= self.flows.held() > 0;
+                if untouched {
+                    self.name_differences();
+                }
             }
             Err(error) => self.lost(&error),
         }
@@ -247,7 +367,7 @@ impl Agent {
     }
 
     /// The connection, or what is known of the switch, is gone.
-    fn lost(&mut self, error: &RequestError) {
+    pub(super) fn lost(&mut self, error: &RequestError) {
         tracing::warn!(%error, "the switch's state is not known, it will be read again");
         self.switch.rest();
     }

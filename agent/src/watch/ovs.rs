@@ -1,7 +1,9 @@
-//! The switch's facts: which interfaces the bridge has, with the port numbers that vswitchd gave them.
+//! The switch's facts: which interfaces the bridge has, with the port numbers that vswitchd gave them, and what of the bridge and
+//! its own ports is not as the agent made it.
 //!
 //! Told whole each time something changed, as the database has it now: a restarted database or vswitchd, a port that came or
-//! went and a port that got another number are all the same event. (The OpenFlow connection tells its own coming and going.)
+//! went, a port that got another number and a hand that changed a setting are all the same event. (The OpenFlow connection tells
+//! its own coming and going.)
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,7 @@ use crate::ovs::ovsdb::{Bridge, Client, Interface, Port};
 pub struct InterfaceFact {
     /// The OpenFlow port; none while vswitchd has given none.
     pub port: Option<u32>,
-    /// Why vswitchd could not make it.
+    /// Why vswitchd could not make it, or that it has lost it.
     pub error: Option<String>,
     /// The kernel's number of the device: another number is another device, with nothing of what the old one was given.
     pub device: Option<i64>,
@@ -27,14 +29,68 @@ pub struct InterfaceFact {
 /// Every interface of the bridge, by name.
 pub type Interfaces = BTreeMap<String, InterfaceFact>;
 
-/// Tells what interfaces the bridge has whenever that changed, for as long as somebody takes the events.
-pub async fn interfaces(client: Client, bridge: String, events: mpsc::Sender<Event>) {
+/// What the database says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The interfaces of the bridge.
+    pub interfaces: Interfaces,
+    /// What of the bridge and its own ports is not as it was made, in words.
+    pub wrong: Vec<Wrong>,
+}
+
+/// Something that somebody else changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wrong {
+    /// What kind of thing.
+    pub object: Drifted,
+    /// Which, and how.
+    pub what: String,
+}
+
+/// What may be otherwise than it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drifted {
+    /// A flow of the switch.
+    Flow,
+    /// A group.
+    Group,
+    /// A meter.
+    Meter,
+    /// A port of the bridge, or its interface.
+    Port,
+    /// The bridge, or a setting of it.
+    Bridge,
+    /// A link, address, route, rule or nft table of the host.
+    Host,
+}
+
+impl Drifted {
+    /// In logs, metrics and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flow => "flow",
+            Self::Group => "group",
+            Self::Meter => "meter",
+            Self::Port => "port",
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// Tells the database's facts whenever they changed, for as long as somebody takes the events. `wrong` compares.
+pub async fn facts(
+    client: Client,
+    bridge: String,
+    wrong: impl Fn(&Cache) -> Vec<Wrong> + Send,
+    events: mpsc::Sender<Event>,
+) {
     let mut changes = client.changes();
     let mut told = None;
     loop {
-        let now = client.read(|cache| read(cache, &bridge));
+        let now = client.read(|cache| Facts { interfaces: read(cache, &bridge), wrong: wrong(cache) });
         if told.as_ref() != Some(&now) {
-            if events.send(Event::Interfaces(now.clone())).await.is_err() {
+            if events.send(Event::Facts(now.clone())).await.is_err() {
                 return;
             }
             told = Some(now);
@@ -55,10 +111,12 @@ pub fn read(cache: &Cache, bridge: &str) -> Interfaces {
         .flat_map(|port| port.interfaces)
         .filter_map(|interface| cache.row::<Interface>(interface))
         .map(|interface| {
+            // vswitchd keeps the port of a system device that has vanished, and its number.
+            let gone = interface.interface_type.is_empty() && interface.ifindex == Some(0);
             let fact = InterfaceFact {
                 // −1 is vswitchd's word for an interface that it could not make.
-                port: interface.ofport.and_then(|port| u32::try_from(port).ok()).filter(|port| *port > 0),
-                error: interface.error,
+                port: interface.ofport.and_then(|port| u32::try_from(port).ok()).filter(|port| *port > 0 && !gone),
+                error: interface.error.or_else(|| gone.then(|| "its device is gone".to_owned())),
                 device: interface.ifindex,
                 external_ids: interface.external_ids,
             };

@@ -272,6 +272,17 @@ impl Node {
         run(Command::new("ovs-ofctl").args(["-O", "OpenFlow15", command, &target]).args(arguments))
     }
 
+    /// `ovs-vsctl` on the node's database, without waiting for the switch.
+    pub fn vsctl(&self, arguments: &[&str]) -> String {
+        let database = format!("--db=unix:{}", self.path("db.sock").display());
+        run(Command::new("ovs-vsctl").args([&database, "--no-wait"]).args(arguments))
+    }
+
+    /// How much of a kind the agent found changed by somebody else.
+    pub fn drift(&self, object: &str) -> u64 {
+        self.get("/v1/info")["drift"][object].as_u64().unwrap_or(0)
+    }
+
     /// How many flows the switch has.
     pub fn flow_count(&self) -> usize {
         let text = self.ofctl("dump-aggregate", &[]);

@@ -6,10 +6,10 @@
 //! A benchmark is never a timed test: whatever the figures are, it succeeds. It fails when it measured the wrong thing: the
 //! switch has other flows than the agent says, or a packet had the wrong verdict.
 
-mod figure;
+pub(crate) mod figure;
 pub mod file_to_packet;
 pub mod flows;
-mod process;
+pub(crate) mod process;
 
 use anyhow::Result;
 

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use e2e::bench;
 use e2e::command::{ask, checks, demo, kernel, sandbox, story, trial};
 use e2e::mutants;
+use e2e::restart;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -38,6 +39,8 @@ enum Command {
     BadInput(checks::BadInputArguments),
     /// Figures beside their targets
     Bench(bench::Arguments),
+    /// Kill a daemon under traffic and see what is lost, and that nothing forbidden gets through
+    Restart(restart::Arguments),
     /// Ask a daemon over its socket
     #[command(hide = true)]
     Ask(ask::Arguments),
@@ -54,6 +57,7 @@ impl Command {
             Self::Mutants(_) | Self::Ask(_) => e2e::lab::Datapath::Netdev,
             Self::BadInput(arguments) => arguments.lab.datapath,
             Self::Bench(arguments) => arguments.datapath(),
+            Self::Restart(arguments) => arguments.lab.datapath,
         }
     }
 
@@ -68,6 +72,7 @@ impl Command {
             Self::Mutants(arguments) => checks::mutants(&arguments),
             Self::BadInput(arguments) => checks::bad_input(arguments).await,
             Self::Bench(arguments) => bench::run(arguments).await,
+            Self::Restart(arguments) => restart::run(arguments).await,
             Self::Ask(arguments) => ask::run(arguments).await,
         }
     }

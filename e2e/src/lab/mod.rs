@@ -21,6 +21,7 @@ mod pace;
 mod pod;
 mod process;
 mod readiness;
+mod reboot;
 mod source;
 mod switch;
 pub mod underlay;

@@ -61,7 +61,7 @@ impl Node {
         }
         let folder = folder.join(&plan.name);
         let mut switch = Switch::start(&namespace, &folder.join("ovs"), datapath, Pace::of(datapath))?;
-        underlay.plug(&namespace, &format!("node{index}"))?;
+        underlay.plug(&namespace, &Self::port(index))?;
         let uplink = match datapath {
             Datapath::System => "eth0",
             Datapath::Netdev => take_uplink(&namespace, &mut switch)?,
@@ -70,6 +70,11 @@ impl Node {
         let agent_folder = folder.join("agent");
         std::fs::create_dir_all(&agent_folder).with_context(|| format!("cannot create {}", agent_folder.display()))?;
         Ok(Self { plan, agent: None, agent_folder, switch, namespace: Arc::new(namespace), datapath })
+    }
+
+    /// Its port on the underlay.
+    pub(super) fn port(index: usize) -> String {
+        format!("node{index}")
     }
 
     /// Starts (or starts again) the agent with what every node's agent needs to know and `more` flags.
@@ -116,6 +121,18 @@ impl Node {
     /// addresses, also on the userspace datapath (taps that it has made persistent).
     pub fn restart_switch(&mut self) -> Result<()> {
         self.switch.restart(&self.namespace)
+    }
+
+    /// Kills ovsdb-server and starts it again. With the database wiped the switch loses every bridge; what a machine's own
+    /// configuration would make again (the uplink) is made again, and the rest is the agent's.
+    pub fn restart_database(&mut self, wiped: bool) -> Result<()> {
+        self.switch.restart_database(&self.namespace, wiped, Pace::of(self.datapath))?;
+        if wiped && self.datapath == Datapath::Netdev {
+            make_uplink(&self.namespace, &mut self.switch)?;
+            ip(&self.namespace, &addressing(&self.plan, UPLINK_BRIDGE))
+                .with_context(|| format!("cannot address node {} again", self.plan.name))?;
+        }
+        Ok(())
     }
 
     /// What it was to be.
@@ -181,27 +198,36 @@ fn take_uplink(namespace: &Namespace, switch: &mut Switch) -> Result<&'static st
     )
     .context("cannot close the uplink to the node's kernel")?;
     ip(namespace, &["link set eth0 up".to_owned()])?;
+    make_uplink(namespace, switch)?;
+    Ok(UPLINK_BRIDGE)
+}
+
+/// Makes the bridge that holds the uplink.
+fn make_uplink(namespace: &Namespace, switch: &mut Switch) -> Result<()> {
     let mac = mac_of(namespace, "eth0")?;
     let hwaddr = format!("other_config:hwaddr=\"{mac}\"");
-    switch.configure(
-        namespace,
-        &[
-            "add-br",
-            UPLINK_BRIDGE,
-            "--",
-            "set",
-            "bridge",
-            UPLINK_BRIDGE,
-            "datapath_type=netdev",
-            "fail_mode=standalone",
-            &hwaddr,
-            "--",
-            "add-port",
-            UPLINK_BRIDGE,
-            "eth0",
-        ],
-    )?;
-    Ok(UPLINK_BRIDGE)
+    switch
+        .configure(
+            namespace,
+            &[
+                "--may-exist",
+                "add-br",
+                UPLINK_BRIDGE,
+                "--",
+                "set",
+                "bridge",
+                UPLINK_BRIDGE,
+                "datapath_type=netdev",
+                "fail_mode=standalone",
+                &hwaddr,
+                "--",
+                "--may-exist",
+                "add-port",
+                UPLINK_BRIDGE,
+                "eth0",
+            ],
+        )
+        .map(drop)
 }
 
 fn addressing(plan: &NodePlan, device: &str) -> Vec<String> {

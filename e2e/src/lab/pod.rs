@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -45,10 +46,18 @@ impl PodPlan {
 
 /// A pod that is attached.
 pub struct Pod {
-    plan: PodPlan,
-    container: String,
+    sandbox: Sandbox,
     addresses: Vec<IpAddr>,
     namespace: Arc<Namespace>,
+}
+
+/// What a runtime knows of a pod's network, also when the network is gone.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    plan: PodPlan,
+    container: String,
+    /// Where its namespace is, or was.
+    path: PathBuf,
 }
 
 /// How a runtime reaches the plugin on one node.
@@ -70,24 +79,31 @@ impl Pod {
         plugin: &Plugin,
         pace: Pace,
     ) -> Result<Self> {
-        // A container's sandbox has its own id; the namespace's name is as unique.
-        let container = namespace.name().to_owned();
-        let mut pod = Self { plan, container, addresses: Vec::new(), namespace };
-        let what = format!("{} to be attached", pod.plan.key());
-        let answer = pace.until(&what, PATIENCE, || pod.call("ADD", node, plugin))?;
-        pod.addresses =
-            addresses_of(&answer).with_context(|| format!("CNI ADD of {} answered {answer}", pod.plan.key()))?;
-        Ok(pod)
+        static SANDBOXES: AtomicU64 = AtomicU64::new(1);
+        // Every sandbox has an id of its own, also that of a pod that comes back.
+        let container = format!("{}-{}", namespace.name(), SANDBOXES.fetch_add(1, Ordering::Relaxed));
+        let sandbox = Sandbox { plan, container, path: namespace.path() };
+        let key = sandbox.plan.key();
+        let what = format!("{key} to be attached");
+        let answer = pace.until(&what, PATIENCE, || sandbox.call("ADD", node, plugin))?;
+        let addresses = addresses_of(&answer).with_context(|| format!("CNI ADD of {key} answered {answer}"))?;
+        Ok(Self { sandbox, addresses, namespace })
     }
 
     /// Has the plugin detach the pod (CNI DEL).
     pub fn detach(&self, node: &Namespace, plugin: &Plugin) -> Result<()> {
-        self.call("DEL", node, plugin)?.with_context(|| format!("CNI DEL of {} is put off", self.plan.key())).map(drop)
+        let put_off = || format!("CNI DEL of {} is put off", self.plan().key());
+        self.sandbox.call("DEL", node, plugin)?.with_context(put_off).map(drop)
+    }
+
+    /// What its runtime remembers when it is gone.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// What it was to be.
     pub fn plan(&self) -> &PodPlan {
-        &self.plan
+        &self.sandbox.plan
     }
 
     /// Its addresses, as the plugin's answer gave them.
@@ -103,6 +119,20 @@ impl Pod {
     /// Its network.
     pub fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
+    }
+}
+
+impl Sandbox {
+    /// What the pod was to be.
+    pub fn plan(&self) -> &PodPlan {
+        &self.plan
+    }
+
+    /// Has the plugin detach what is gone with its node (CNI DEL). As a kubelet does, asks again while the plugin says "try again
+    /// later".
+    pub fn detach(&self, node: &Namespace, plugin: &Plugin, pace: Pace) -> Result<()> {
+        let what = format!("{} to be detached", self.plan.key());
+        pace.until(&what, PATIENCE, || self.call("DEL", node, plugin)).map(drop)
     }
 
     /// One call of the plugin: variables and standard input as the CNI specification 1.1 has them. None: try again later.
@@ -122,7 +152,7 @@ impl Pod {
         let environment = [
             ("CNI_COMMAND", command.to_owned()),
             ("CNI_CONTAINERID", self.container.clone()),
-            ("CNI_NETNS", self.namespace.path().display().to_string()),
+            ("CNI_NETNS", self.path.display().to_string()),
             ("CNI_IFNAME", "eth0".to_owned()),
             ("CNI_PATH", plugin.program.parent().unwrap_or(Path::new("/")).display().to_string()),
             (

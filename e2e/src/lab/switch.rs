@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::process::{Daemon, run};
 use super::{Datapath, Namespace, Pace};
 
+const DATABASE: &str = "conf.db";
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
 /// A running Open vSwitch.
@@ -24,34 +25,38 @@ impl Switch {
     /// Starts both daemons inside `namespace`; they have answered once when this returns.
     pub fn start(namespace: &Namespace, folder: &Path, datapath: Datapath, pace: Pace) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let at = |name: &str| folder.join(name).display().to_string();
-        create_database(&folder.join("conf.db"))?;
-        let database = Daemon::start_with(
-            namespace,
-            format!("ovsdb-server of {}", namespace.name()),
-            &[
-                "ovsdb-server".to_owned(),
-                at("conf.db"),
-                format!("--remote=punix:{}", at("db.sock")),
-                format!("--unixctl={}", at("ovsdb-server.ctl")),
-                "-vconsole:off".to_owned(),
-                "-vsyslog:off".to_owned(),
-                "-vfile:info".to_owned(),
-                format!("--log-file={}", at("ovsdb-server.log")),
-            ],
-            &environment(folder),
-            &folder.join("ovsdb-server.log"),
-        )?;
+        // A node that starts again has the database that it had.
+        if !folder.join(DATABASE).exists() {
+            create_database(&folder.join(DATABASE))?;
+        }
+        let database = start_database(namespace, folder)?;
         // vswitchd waits for its database by itself.
         let vswitchd = start_vswitchd(namespace, folder, datapath)?;
         let mut switch = Self { folder: folder.to_owned(), vswitchd, database, datapath };
-        let socket = switch.database_socket();
+        switch.wait_for_database(namespace, pace)?;
+        Ok(switch)
+    }
+
+    fn wait_for_database(&mut self, namespace: &Namespace, pace: Pace) -> Result<()> {
+        let socket = self.database_socket();
         pace.until("ovsdb-server to listen", Duration::from_secs(10), || {
-            switch.database.check()?;
+            self.database.check()?;
             Ok(std::os::unix::net::UnixStream::connect(&socket).ok())
         })?;
-        switch.configure(namespace, &["init"]).context("ovs-vswitchd did not take its first configuration")?;
-        Ok(switch)
+        self.configure(namespace, &["init"]).context("ovs-vswitchd did not take its first configuration")?;
+        Ok(())
+    }
+
+    /// Kills ovsdb-server and starts it again, with an empty database if `wiped`.
+    pub fn restart_database(&mut self, namespace: &Namespace, wiped: bool, pace: Pace) -> Result<()> {
+        self.database.kill();
+        if wiped {
+            let path = self.folder.join(DATABASE);
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            create_database(&path)?;
+        }
+        self.database = start_database(namespace, &self.folder)?;
+        self.wait_for_database(namespace, pace)
     }
 
     /// Kills ovs-vswitchd and starts it again: its flows are gone, its database stays.
@@ -89,6 +94,26 @@ impl Switch {
     pub fn daemons(&mut self) -> [&mut Daemon; 2] {
         [&mut self.vswitchd, &mut self.database]
     }
+}
+
+fn start_database(namespace: &Namespace, folder: &Path) -> Result<Daemon> {
+    let at = |name: &str| folder.join(name).display().to_string();
+    Daemon::start_with(
+        namespace,
+        format!("ovsdb-server of {}", namespace.name()),
+        &[
+            "ovsdb-server".to_owned(),
+            at(DATABASE),
+            format!("--remote=punix:{}", at("db.sock")),
+            format!("--unixctl={}", at("ovsdb-server.ctl")),
+            "-vconsole:off".to_owned(),
+            "-vsyslog:off".to_owned(),
+            "-vfile:info".to_owned(),
+            format!("--log-file={}", at("ovsdb-server.log")),
+        ],
+        &environment(folder),
+        &folder.join("ovsdb-server.log"),
+    )
 }
 
 fn start_vswitchd(namespace: &Namespace, folder: &Path, datapath: Datapath) -> Result<Daemon> {

@@ -76,6 +76,11 @@ impl Underlay {
         )
     }
 
+    /// Takes a port away whose namespace has ended. The kernel does so by itself, a little later.
+    pub fn unplug(&self, port: &str) {
+        let _ = ip(&self.namespace, &[format!("link del {port}")]);
+    }
+
     /// Lets the outside host answer for one more address of the world.
     pub fn own(&self, address: IpAddr) -> Result<()> {
         let own = [IpAddr::V4(OUTSIDE), IpAddr::V6(OUTSIDE_V6)];

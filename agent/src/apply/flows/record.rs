@@ -38,6 +38,8 @@ pub(super) struct Slot {
     pub(super) base: bool,
     /// The switch refused it; it is not tried again until it changes.
     pub(super) refused: bool,
+    /// How early it goes into a switch that has little of what is wanted: the smaller the earlier.
+    pub(super) rank: u16,
 }
 
 impl<'a> Key<'a> {

@@ -1,7 +1,8 @@
-//! Reading what is in the switch.
+//! Reading what is in the switch, and being told when somebody else changes it.
 
 use openflow::flow::ALL_GROUPS;
 use openflow::meter::ALL_METERS;
+use openflow::multipart::{FlowMonitorCommand, FlowMonitorFlags, FlowMonitorRequest};
 use openflow::{Flow, FlowEntry, FlowFilter, FlowStats, Group, Meter, Port, PortNumber, Reply, Request};
 
 use super::connection::Connection;
@@ -27,6 +28,18 @@ impl Connection {
             _ => Err(RequestError::OtherAnswer),
         };
         self.multipart(Request::FlowDesc(filter), part).await
+    }
+
+    /// Asks to be told, as [`super::Event::Flows`], of every flow that comes, goes or does something else from now on. What is
+    /// changed on this connection costs one short message a bundle.
+    pub async fn watch_flows(&self) -> Result<(), RequestError> {
+        let flags = FlowMonitorFlags::ADD
+            | FlowMonitorFlags::REMOVED
+            | FlowMonitorFlags::MODIFY
+            | FlowMonitorFlags::INSTRUCTIONS;
+        let monitor =
+            FlowMonitorRequest { id: 1, command: FlowMonitorCommand::Add, flags, filter: FlowFilter::default() };
+        self.multipart(Request::FlowMonitor(vec![monitor]), |_| Ok(())).await
     }
 
     /// How many flows the filter names, and what they have seen together.

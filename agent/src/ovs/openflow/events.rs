@@ -1,19 +1,22 @@
 //! What the switch says of its own accord, waiting to be taken.
 //!
 //! The reader never waits for whoever takes events, so the queue is bounded in itself: the last state of each port, and
-//! packets up to a limit; of more packets the newest are dropped and counted, as a switch does itself.
+//! packets and changes of flows up to a limit; of more the newest are dropped and counted, as a switch does itself.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use openflow::{FlowRemoved, Message, PacketIn, PortStatus};
+use openflow::multipart::{FlowUpdate, MultipartReply};
+use openflow::{FlowRemoved, Message, PacketIn, PortStatus, Reply};
 use tokio::sync::Notify;
 
 use super::connection::Connection;
 
 /// Packets, and other messages that are no port status, that may wait.
 const PACKETS: usize = 1024;
+/// Bytes of them that may wait: somebody who changes every flow is found out by reading all, not by a list of a hundred thousand.
+const BYTES: usize = 4 << 20;
 
 /// One thing the switch, or its connection, did.
 #[derive(Debug, Clone)]
@@ -26,6 +29,9 @@ pub enum Event {
     Port(PortStatus),
     /// A packet that a flow sent here.
     Packet(Box<PacketIn>),
+    /// Flows changed, and it was asked to tell (`Connection::watch_flows`). Changes made on this connection are among it as
+    /// their xids at most.
+    Flows(Vec<FlowUpdate>),
     /// A flow timed out that was to be told about.
     FlowRemoved(Box<FlowRemoved>),
     /// Any other message that answers no request.
@@ -52,6 +58,8 @@ struct Held {
     /// As they came; read when they are taken.
     ports: BTreeMap<u32, Vec<u8>>,
     messages: VecDeque<Vec<u8>>,
+    /// Of the messages.
+    bytes: usize,
     lost: u64,
 }
 
@@ -75,8 +83,11 @@ impl Held {
         if let Some(connection) = self.connected.take() {
             return Some(Event::Connected(connection));
         }
-        while let Some(frame) = self.ports.pop_first().map(|(_, frame)| frame).or_else(|| self.messages.pop_front()) {
+        while let Some(frame) = self.ports.pop_first().map(|(_, frame)| frame).or_else(|| self.message()) {
             match Message::decode(&frame) {
+                Ok((_, Message::MultipartReply(MultipartReply { reply: Reply::FlowMonitor(updates), .. }))) => {
+                    return Some(Event::Flows(updates));
+                }
                 Ok((_, Message::PortStatus(status))) => return Some(Event::Port(status)),
                 Ok((_, Message::PacketIn(packet))) => return Some(Event::Packet(packet)),
                 Ok((_, Message::FlowRemoved(removed))) => return Some(Event::FlowRemoved(removed)),
@@ -85,6 +96,12 @@ impl Held {
             }
         }
         (self.lost > 0).then(|| Event::Lost(mem::take(&mut self.lost)))
+    }
+
+    fn message(&mut self) -> Option<Vec<u8>> {
+        let frame = self.messages.pop_front()?;
+        self.bytes -= frame.len();
+        Some(frame)
     }
 }
 
@@ -109,7 +126,8 @@ impl Queue {
 
     pub(super) fn message(&self, frame: &[u8]) {
         self.change(|held| {
-            if held.messages.len() < PACKETS {
+            if held.messages.len() < PACKETS && held.bytes < BYTES {
+                held.bytes += frame.len();
                 held.messages.push_back(frame.to_vec());
             } else {
                 held.lost += 1;

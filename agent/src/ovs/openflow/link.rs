@@ -177,6 +177,8 @@ async fn dispatch(
                 kind::ERROR => {
                     tracing::warn!(error = %switch_error(frame), xid = header.xid, "an error nobody waits for")
                 }
+                // Of the flow monitors: what the switch tells of its own accord has no xid.
+                kind::MULTIPART_REPLY if header.xid == 0 => queue.message(frame),
                 kind::EXPERIMENTER => queue.message(frame),
                 _ => tracing::debug!(?header, "a message nobody waits for"),
             }

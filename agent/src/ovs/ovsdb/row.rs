@@ -166,6 +166,8 @@ tables! {
         /// `secure`: without a controller the switch forwards nothing of its own accord.
         fail_mode: Option<String>,
         protocols: BTreeSet<String>,
+        /// Whom vswitchd lets change flows beside those who connect to its socket.
+        controller: BTreeSet<Uuid>,
         ports: BTreeSet<Uuid>,
         other_config: BTreeMap<String, String>,
         external_ids: BTreeMap<String, String>,

@@ -18,10 +18,16 @@ const ATTEMPTS: usize = 4;
 /// How long the cache may take to show what somebody else did.
 const CATCH_UP: Duration = Duration::from_millis(200);
 
+/// Without flows a switch forwards nothing.
+const FAIL_MODE: &str = "secure";
+/// What the agent speaks.
+const PROTOCOL: &str = "OpenFlow15";
+
 /// A column of pairs.
 pub type Pairs = BTreeMap<String, String>;
 
-/// A bridge as it should be: always `fail_mode=secure`, so that a switch without flows forwards nothing.
+/// A bridge as it should be: always `fail_mode=secure`, so that a switch without flows forwards nothing, and never with a
+/// controller of somebody else's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BridgeSpec {
     pub name: String,
@@ -86,6 +92,9 @@ impl Client {
     }
 
     /// Makes these ports of the bridge exist as described and the others named go, in one transaction.
+    ///
+    /// # Errors
+    /// What the database says, and where there is no such bridge.
     pub async fn change_ports(&self, bridge: &str, ensure: &[PortSpec], remove: &[String]) -> Result<(), SwitchError> {
         let what = format!("ports of bridge {bridge}: {} to have, {} to remove", ensure.len(), remove.len());
         self.settle(&what, |cache| ports_transaction(cache, bridge, ensure, remove)).await
@@ -190,18 +199,32 @@ fn root(transaction: &mut Transaction, cache: &Cache) -> Pairs {
     }
 }
 
+/// What of a bridge is not as wanted, by column; `None`: there is no such bridge.
+pub fn bridge_differences(cache: &Cache, wanted: &BridgeSpec) -> Option<Vec<&'static str>> {
+    let (_, bridge) = cache.named::<Bridge>(&wanted.name)?;
+    let lacks = |has: &Pairs, wanted: &Pairs| wanted.iter().any(|(key, value)| has.get(key) != Some(value));
+    let columns = [
+        ("datapath_type", bridge.datapath_type != wanted.datapath_type),
+        ("fail_mode", bridge.fail_mode.as_deref() != Some(FAIL_MODE)),
+        ("protocols", !bridge.protocols.iter().eq([PROTOCOL])),
+        ("controller", !bridge.controller.is_empty()),
+        ("other_config", lacks(&bridge.other_config, &wanted.other_config)),
+        ("external_ids", lacks(&bridge.external_ids, &wanted.external_ids)),
+    ];
+    Some(columns.into_iter().filter(|(_, differs)| *differs).map(|(column, _)| column).collect())
+}
+
 fn bridge_transaction(cache: &Cache, wanted: &BridgeSpec) -> Transaction {
     let mut transaction = Transaction::new();
-    let (secure, protocols) = (Some("secure".to_owned()), BTreeSet::from(["OpenFlow15".to_owned()]));
     let settings = Values::new()
         .with("datapath_type", &wanted.datapath_type)
-        .with("fail_mode", &secure)
-        .with("protocols", &protocols);
+        .with("fail_mode", &Some(FAIL_MODE.to_owned()))
+        .with("protocols", &BTreeSet::from([PROTOCOL.to_owned()]))
+        .with("controller", &BTreeSet::<Uuid>::new());
     if let Some((uuid, bridge)) = cache.named::<Bridge>(&wanted.name) {
         let row = || Where::uuid(uuid);
-        let same =
-            bridge.datapath_type == wanted.datapath_type && bridge.fail_mode == secure && bridge.protocols == protocols;
-        if !same {
+        let different = bridge_differences(cache, wanted).unwrap_or_default();
+        if different.iter().any(|column| ["datapath_type", "fail_mode", "protocols", "controller"].contains(column)) {
             transaction.update::<Bridge>(row(), settings);
         }
         merge::<Bridge>(&mut transaction, row, "other_config", &bridge.other_config, &wanted.other_config);
@@ -264,6 +287,11 @@ fn ports_transaction(
         transaction.add_inserted::<Bridge>(Where::uuid(uuid), "ports", &inserted);
     }
     Ok(transaction)
+}
+
+/// Whether a port of the bridge is as described, as far as the database goes.
+pub fn port_differs(cache: &Cache, bridge: &str, wanted: &PortSpec) -> bool {
+    ports_transaction(cache, bridge, std::slice::from_ref(wanted), &[]).is_ok_and(|changes| !changes.is_empty())
 }
 
 fn insert_port(transaction: &mut Transaction, port: &PortSpec) -> Inserted {

@@ -9,7 +9,7 @@
 //! agent's own, from the last decoded object of its first frame to the switch obeying; how long it took from the start of the
 //! process, as seen from outside, stands beside it.
 
-mod cluster;
+pub(crate) mod cluster;
 mod count;
 mod floor;
 mod question;

@@ -1,0 +1,81 @@
+//! The floor: the same switch, ports and traffic with ten flows and nobody who knows anything of policy. What is added back are
+//! ten flows, as soon as the switch takes them.
+
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use apis::query::{PODS_PATH, PodInfo};
+
+use super::scene::Scene;
+use super::traffic::UNDER_WAY;
+use crate::lab::{Namespace, get, run};
+
+/// The agent's bridge and its tunnel.
+const BRIDGE: &str = "br-int";
+const TUNNEL: &str = "tun0";
+/// Where the other node's tunnel ends.
+const OTHER_NODE: &str = "172.18.0.12";
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// Kills a bare switch once; how long nothing arrived. Afterwards the agent is back, and obeyed.
+///
+/// # Errors
+/// When the lab fails.
+pub async fn round(scene: &mut Scene) -> Result<Duration> {
+    let flows = flows(scene).await?;
+    let before = scene.info().await?;
+    let node = &mut scene.stage.lab().nodes_mut()[0];
+    node.stop_agent();
+    let (switch, namespace) = node.switch();
+    let management = switch.run_folder().join(format!("{BRIDGE}.mgmt"));
+    let target = format!("unix:{}", management.display());
+    run(namespace, &["ovs-ofctl", "-O", "OpenFlow15", "del-flows", &target], "")?;
+    offer(namespace, &target, &flows)?;
+    scene.traffic.flows(Duration::from_secs(20)).await?;
+    let from = Instant::now();
+    let lab = scene.stage.lab();
+    let pace = lab.pace();
+    lab.nodes_mut()[0].restart_switch()?;
+    let (_, namespace) = lab.nodes_mut()[0].switch();
+    pace.until("the bare switch to take its flows", Duration::from_secs(20), || {
+        Ok(UnixStream::connect(&management).ok().and_then(|_| offer(namespace, &target, &flows).ok()))
+    })?;
+    tokio::time::sleep(WINDOW.saturating_sub(from.elapsed())).await;
+    let to = Instant::now();
+    tokio::time::sleep(UNDER_WAY).await;
+    let silence = scene.traffic.seen(from, to).silence;
+    let settled = scene.settled_after(before, Instant::now());
+    scene.stage.lab().start_agent(0)?;
+    settled.await.context("waiting for the agent panicked")??;
+    scene.stage.lab().settle().await?;
+    Ok(silence)
+}
+
+fn offer(namespace: &Namespace, target: &str, flows: &str) -> Result<String> {
+    run(namespace, &["ovs-ofctl", "-O", "OpenFlow15", "add-flows", target, "-"], flows)
+}
+
+/// What the two pods need to talk, and flows that nothing meets, ten in all.
+async fn flows(scene: &mut Scene) -> Result<String> {
+    let lab = scene.stage.lab();
+    let (server, client) = (lab.pod("shop/server")?.clone(), lab.pod("shop/client")?.clone());
+    let address = |pod: &crate::lab::Pod| pod.address(false).context("an IPv4 address");
+    let (server_address, client_address) = (address(&server)?, address(&client)?);
+    let answer = get(&lab.nodes()[0].agent_socket(), PODS_PATH, Duration::from_secs(5)).await?.json()?;
+    let pods: Vec<PodInfo> = serde_json::from_value(answer).context("the agent's pods")?;
+    let here = pods.iter().find(|pod| pod.pod == "shop/server").context("the agent has no shop/server")?;
+    let (port, mac) = (here.port.context("shop/server has no port")?, &here.mac);
+    let (switch, namespace) = lab.nodes_mut()[0].switch();
+    let database = format!("--db=unix:{}", switch.database_socket().display());
+    let tunnel = run(namespace, &["ovs-vsctl", &database, "get", "interface", TUNNEL, "ofport"], "")?;
+    let tunnel = tunnel.trim();
+    let mut flows = format!(
+        "priority=100,in_port={port},ip,nw_dst={client_address},actions=set_field:{OTHER_NODE}->tun_dst,dec_ttl,output:{tunnel}\n\
+         priority=100,in_port={tunnel},ip,nw_dst={server_address},actions=set_field:{mac}->eth_dst,dec_ttl,output:{port}\n"
+    );
+    for number in 1..=8 {
+        flows += &format!("priority=10,ip,nw_dst=192.0.2.{number},actions=drop\n");
+    }
+    Ok(flows)
+}
