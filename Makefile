@@ -53,6 +53,7 @@ openflow-cases: setup ## every OpenFlow field and action, round-tripped through 
 bless: setup ## rewrite golden and generated files; review the diff
 	@BLESS=1 $(CARGO) test --locked --quiet -p ovs-pipeline -p controller
 	@BLESS=1 $(CARGO) test --locked --quiet -p agent --lib page_lists
+	@BLESS=1 $(CARGO) test --locked --quiet -p antctl --test commands page_is
 
 demo: binaries ## three nodes, a handful of pods, policies one by one (the README's first command)
 	@$(LAB) demo $(ARGUMENTS)

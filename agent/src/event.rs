@@ -86,6 +86,14 @@ pub enum Query {
         /// To flows of rules and isolations of a policy, by a part of its name.
         policy: Option<String>,
     },
+    /// The wanted flows with what the switch has counted, narrowed down.
+    OvsFlows(Narrowed),
+    /// Policies that select a pod here.
+    Policies,
+    /// The groups that they apply to.
+    AppliedToGroups,
+    /// The groups at the other end of their rules.
+    AddressGroups,
     /// What a rule's number stands for.
     Names(u32),
     /// How a packet would enter the switch.
@@ -94,6 +102,17 @@ pub enum Query {
     Recompute,
     /// Fills in the gauges of the metrics; there is no answer.
     Measure,
+}
+
+/// Which flows are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Narrowed {
+    /// Those of a table, by name.
+    pub table: Option<String>,
+    /// Those about a pod, `namespace/name`.
+    pub pod: Option<String>,
+    /// Those of a policy, `namespace/name` or a name in any namespace.
+    pub policy: Option<String>,
 }
 
 impl From<CniRequest> for Event {

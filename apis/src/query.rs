@@ -3,10 +3,18 @@
 //! Names, never numbers, with one exception: the number of a rule in `ct_label` and registers is this node's own, and
 //! [`NAMES_PATH`] turns it into names.
 
+mod listing;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use listing::{
+    ADDRESS_GROUPS_PATH, APPLIED_TO_GROUPS_PATH, ControllerInfo, GroupInfo, GroupMember, NETWORK_POLICIES_PATH,
+    OVS_FLOWS_PATH, OvsFlow, PolicyInfo, RuleInfo, SessionInfo, is_of_policy, policy_and_rule,
+};
 
 /// `GET`: [`AgentInfo`].
 pub const INFO_PATH: &str = "/v1/info";
@@ -25,7 +33,10 @@ pub const RECOMPUTE_PATH: &str = "/v1/recompute";
 
 /// Who the agent is and how far it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AgentInfo {
+    /// `ferrant-agent`.
+    pub program: String,
     /// Its node.
     pub node: String,
     /// Its version.
@@ -56,6 +67,14 @@ pub struct AgentInfo {
     pub conjunctive_flows: usize,
     /// Attached pods.
     pub pods: usize,
+    /// What the node's pods' addresses are taken from.
+    pub node_subnets: Vec<IpNet>,
+    /// Policies that select a pod here.
+    pub network_policies: usize,
+    /// Groups that they apply to.
+    pub applied_to_groups: usize,
+    /// Groups at the other end of their rules.
+    pub address_groups: usize,
     /// The ledger's epoch.
     pub epoch: u8,
     /// What somebody else changed of the switch or the host and was made as it was: how much of what kind (flow, group, meter,
@@ -106,6 +125,7 @@ pub struct Failure {
 
 /// An attached pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PodInfo {
     /// `namespace/name`.
     pub pod: String,
@@ -117,6 +137,8 @@ pub struct PodInfo {
     pub mac: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// The container runtime's id of its sandbox.
+    pub container: String,
     /// The identity the controller gave it, in hexadecimal.
     pub identity: Option<String>,
     /// What holds for what it sends: `policed`, `open` or `closed`; none while it is not in the switch.

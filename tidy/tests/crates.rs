@@ -15,7 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("controller", &["apis", "metrics"]),
     ("agent", &["apis", "fault", "metrics", "openflow", "ovs-pipeline"]),
     ("cni", &["apis", "fault"]),
-    ("antctl", &["apis", "policy"]),
+    ("antctl", &["apis", "metrics", "policy"]),
     ("e2e", &["apis", "fault", "policy"]),
     ("tidy", &[]),
 ];

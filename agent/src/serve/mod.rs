@@ -2,5 +2,6 @@
 
 pub mod cni;
 pub mod metrics;
+pub mod policies;
 pub mod query;
 pub mod trace;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apis::query::{
-    FLOWS_PATH, INFO_PATH, NAMES_PATH, Names, PODS_PATH, PodInfo, QueryError, REALISED_PATH, RECOMPUTE_PATH,
-    TRACE_PATH, TraceAnswer, TraceRequest,
+    ADDRESS_GROUPS_PATH, APPLIED_TO_GROUPS_PATH, FLOWS_PATH, INFO_PATH, NAMES_PATH, NETWORK_POLICIES_PATH, Names,
+    OVS_FLOWS_PATH, PODS_PATH, PodInfo, QueryError, REALISED_PATH, RECOMPUTE_PATH, TRACE_PATH, TraceAnswer,
+    TraceRequest,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -23,12 +24,26 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::metrics::{METRICS_PATH, measured};
 use super::trace::{self, Packet};
-use crate::event::{Event, Query};
+use crate::event::{Event, Narrowed, Query};
 use crate::metrics::Metrics;
 use crate::ovs::unixctl::Unixctl;
 
 /// Longest request that is read, in bytes.
 const REQUEST_LIMIT: usize = 64 * 1024;
+
+/// What is answered to a GET.
+const KNOWN: &[&str] = &[
+    INFO_PATH,
+    REALISED_PATH,
+    PODS_PATH,
+    FLOWS_PATH,
+    OVS_FLOWS_PATH,
+    NETWORK_POLICIES_PATH,
+    APPLIED_TO_GROUPS_PATH,
+    ADDRESS_GROUPS_PATH,
+    NAMES_PATH,
+    METRICS_PATH,
+];
 
 /// What answering needs.
 #[derive(Clone, Debug)]
@@ -125,6 +140,14 @@ async fn answer(request: Request<Incoming>, asked: &Asked) -> Result<Value, Refu
             let (pod, policy) = (parameter(&query, "pod"), parameter(&query, "policy"));
             asked.ask(Query::Flows { table, pod, policy }).await
         }
+        (&Method::GET, OVS_FLOWS_PATH) => {
+            let table = parameter(&query, "table");
+            let (pod, policy) = (parameter(&query, "pod"), parameter(&query, "policy"));
+            asked.ask(Query::OvsFlows(Narrowed { table, pod, policy })).await
+        }
+        (&Method::GET, NETWORK_POLICIES_PATH) => asked.ask(Query::Policies).await,
+        (&Method::GET, APPLIED_TO_GROUPS_PATH) => asked.ask(Query::AppliedToGroups).await,
+        (&Method::GET, ADDRESS_GROUPS_PATH) => asked.ask(Query::AddressGroups).await,
         (&Method::GET, NAMES_PATH) => {
             let number = parameter(&query, "rule").ok_or_else(|| bad("write ?rule=N with a rule's number"))?;
             let number = number.parse().map_err(|error| bad(format!("rule={number}: {error}")))?;
@@ -138,7 +161,7 @@ async fn answer(request: Request<Incoming>, asked: &Asked) -> Result<Value, Refu
             serde_json::to_value(found).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
         }
         _ => {
-            let known = [INFO_PATH, REALISED_PATH, PODS_PATH, FLOWS_PATH, NAMES_PATH, METRICS_PATH].join(", ");
+            let known = KNOWN.join(", ");
             let what = format!("{method} {path} is not asked here; GET {known}; POST {TRACE_PATH}, {RECOMPUTE_PATH}");
             Err((StatusCode::NOT_FOUND, what))
         }

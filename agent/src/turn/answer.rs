@@ -17,10 +17,10 @@ use crate::ledger::{Entry, RuleName};
 use crate::ovs::openflow::Connection;
 use crate::plan::{IntentKey, Planner};
 use crate::report;
-use crate::serve::trace;
+use crate::serve::{policies, trace};
 use crate::state::{Changed, IdentityId, PodKey, RuleId, State};
 
-fn json(answer: &impl Serialize) -> Value {
+pub(super) fn json(answer: &impl Serialize) -> Value {
     // Answers are plain data with text keys.
     serde_json::to_value(answer).unwrap_or_default()
 }
@@ -38,6 +38,11 @@ impl Agent {
             Query::Flows { table, pod, policy } => {
                 json(&self.shown(table.as_deref(), pod.as_deref(), policy.as_deref()))
             }
+            // Answered beside the loop, by `ovs_flows`.
+            Query::OvsFlows(_) => Value::Null,
+            Query::Policies => json(&policies::policies(&self.parts.state)),
+            Query::AppliedToGroups => json(&policies::applied_to_groups(&self.parts.state)),
+            Query::AddressGroups => json(&policies::address_groups(&self.parts.state)),
             Query::Names(number) => json(&self.names(number)),
             Query::Packet(request) => match trace::packet(&request, &self.parts.state, &self.planner) {
                 Ok(packet) => json(&packet),
@@ -53,7 +58,9 @@ impl Agent {
 
     fn info(&self) -> AgentInfo {
         let Self { parts, .. } = self;
+        let counts = policies::counts(&parts.state);
         AgentInfo {
+            program: "ferrant-agent".to_owned(),
             node: parts.state.node.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot: parts.boot.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -68,6 +75,10 @@ impl Agent {
             flows: self.flows.wanted(),
             conjunctive_flows: self.flows.conjunctive(),
             pods: parts.state.attached().len(),
+            node_subnets: parts.state.own().map_or_else(Vec::new, |node| node.pod_cidrs.clone()),
+            network_policies: counts.policies,
+            applied_to_groups: counts.applied_to_groups,
+            address_groups: counts.address_groups,
             epoch: parts.ledger.epoch(),
             drift: self.drift.counts(),
             peak_memory_kib: metrics::memory().peak / 1024,
@@ -89,6 +100,7 @@ impl Agent {
                 port: pod.port,
                 mac: apis::cni::MacAddress(pod.mac).to_string(),
                 addresses: pod.addresses.iter().collect(),
+                container: pod.container.clone(),
                 identity: state.upstream.endpoints.get(key).map(|endpoint| endpoint.identity.to_string()),
                 egress: planned.map(|planned| posture(planned.egress)),
                 ingress: planned.map(|planned| posture(planned.ingress)),
@@ -210,7 +222,7 @@ impl Agent {
 }
 
 /// The numbers of the switch, by name: turned around once for an answer.
-struct Book<'a> {
+pub(super) struct Book<'a> {
     agent: &'a Agent,
     identities: HashMap<u32, IdentityId>,
     conjunctions: HashMap<u32, RuleId>,
@@ -218,7 +230,7 @@ struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
-    fn of(agent: &'a Agent) -> Self {
+    pub(super) fn of(agent: &'a Agent) -> Self {
         let mut book = Self { agent, identities: HashMap::new(), conjunctions: HashMap::new(), rules: HashMap::new() };
         for entry in agent.parts.ledger.entries() {
             match entry {

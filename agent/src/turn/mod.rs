@@ -15,6 +15,7 @@ mod cni;
 mod drift;
 mod host;
 mod measure;
+mod ovsflows;
 mod progress;
 mod switch;
 
@@ -29,7 +30,7 @@ use crate::apply::flows::Flows;
 use crate::apply::ports::Work;
 use crate::apply::reexamine::Affected;
 use crate::config::Config;
-use crate::event::{Event, SwitchEvent};
+use crate::event::{Event, Query, SwitchEvent};
 use crate::ipam::attachment::Attachments;
 use crate::ledger::Ledger;
 use crate::ledger::store::{Store, StoreError};
@@ -200,6 +201,7 @@ impl Agent {
             Event::Cni(request) => self.take_cni(request),
             Event::Ports(outcome) => self.take_port_outcome(outcome),
             Event::Host(outcome) => self.take_host(outcome),
+            Event::Query(Query::OvsFlows(narrowed), answer) => self.ovs_flows(&narrowed, answer),
             Event::Query(query, answer) => {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.answer(query));

@@ -117,6 +117,10 @@ impl Switch {
         before != name
     }
 
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.connection.is_some()
     }

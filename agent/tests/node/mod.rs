@@ -196,6 +196,11 @@ impl Node {
         serde_json::from_str(&body).unwrap()
     }
 
+    /// Status and body, whatever they are.
+    pub fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        http(&self.path("run/agent.sock"), method, path, "")
+    }
+
     pub fn post(&self, path: &str, body: &Value) -> Value {
         let (status, body) = http(&self.path("run/agent.sock"), "POST", path, &body.to_string());
         assert_eq!(status, 200, "{path}: {body}\n{}", self.log());

@@ -22,6 +22,7 @@ mod delta;
 mod group;
 mod home;
 mod identity;
+mod listing;
 mod object;
 mod pods;
 mod policies;

@@ -3,10 +3,12 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use apis::query::{ADDRESS_GROUPS_PATH, APPLIED_TO_GROUPS_PATH, INFO_PATH, NETWORK_POLICIES_PATH};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
@@ -54,7 +56,8 @@ async fn route(
     events: &mpsc::Sender<Event>,
     metrics: &Metrics,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
-    const PATHS: &str = "ask GET /v1/info, /v1/known, /v1/realised, /v1/errors, /v1/plan?node=NAME or /metrics";
+    const PATHS: &str = "ask GET /v1/info, /v1/known, /v1/realised, /v1/errors, /v1/plan?node=NAME, /v1/networkpolicies, \
+        /v1/appliedtogroups, /v1/addressgroups or /metrics";
     if request.method() != Method::GET {
         let what = format!("{} is not answered here; {PATHS}", request.method());
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, what));
@@ -62,7 +65,10 @@ async fn route(
     let parameters = parameters(request.uri().query().unwrap_or_default())?;
     let json = |value: serde_json::Value| respond(StatusCode::OK, "application/json", value.to_string());
     match request.uri().path() {
-        "/v1/info" => Ok(json(ask(events, Query::Info).await?)),
+        INFO_PATH => listed(&ask(events, Query::Info).await?),
+        NETWORK_POLICIES_PATH => listed(&ask(events, Query::Policies).await?),
+        APPLIED_TO_GROUPS_PATH => listed(&ask(events, Query::AppliedToGroups).await?),
+        ADDRESS_GROUPS_PATH => listed(&ask(events, Query::AddressGroups).await?),
         METRICS_PATH => {
             ask(events, |answer| Query::Measure(metrics.clone(), answer)).await?;
             Ok(respond(StatusCode::OK, metrics::CONTENT_TYPE, metrics.text()))
@@ -128,9 +134,9 @@ async fn realised(
             (StatusCode::GATEWAY_TIMEOUT, now)
         }
     };
-    let body =
-        serde_json::to_string(&body).map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(respond(status, "application/json", body))
+    let mut response = listed(&body)?;
+    *response.status_mut() = status;
+    Ok(response)
 }
 
 async fn ask<T>(events: &mpsc::Sender<Event>, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Refusal> {
@@ -146,6 +152,12 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Ful
     *response.status_mut() = status;
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
     response
+}
+
+fn listed(answer: &impl Serialize) -> Result<Response<Full<Bytes>>, Refusal> {
+    let body =
+        serde_json::to_string(answer).map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(respond(StatusCode::OK, "application/json", body))
 }
 
 fn bad(what: String) -> Refusal {

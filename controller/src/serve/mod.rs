@@ -7,6 +7,7 @@
 //!   `&after=node-a:7,node-b:3` also not before these reports of these nodes (by sequence) are realised by all who need them.
 //! - `GET /v1/errors`: what is wrong with the source, and which reports of agents do not count.
 //! - `GET /v1/plan?node=NAME`: what a node needs, as text.
+//! - `GET /v1/networkpolicies`, `/v1/appliedtogroups`, `/v1/addressgroups`: what was planned, by policy and by group.
 //! - `GET /metrics`: for Prometheus; the only thing answered over TCP where `--metrics` names an address.
 
 mod http;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use apis::query::{ControllerInfo, GroupInfo, PolicyInfo, SessionInfo};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -16,11 +17,17 @@ use crate::state::State;
 /// A question, and where its answer goes.
 pub enum Query {
     /// How things are.
-    Info(oneshot::Sender<Value>),
+    Info(oneshot::Sender<ControllerInfo>),
     /// Fills in the gauges.
     Measure(Metrics, oneshot::Sender<()>),
     /// What is wrong with the source.
     Errors(oneshot::Sender<Value>),
+    /// Every policy.
+    Policies(oneshot::Sender<Vec<PolicyInfo>>),
+    /// The groups that policies apply to.
+    AppliedToGroups(oneshot::Sender<Vec<GroupInfo>>),
+    /// The groups at the other end of rules.
+    AddressGroups(oneshot::Sender<Vec<GroupInfo>>),
     /// What a node needs, as text.
     Plan(NodeName, oneshot::Sender<String>),
     /// Answered with the source's version once it is at least this.
@@ -77,6 +84,9 @@ impl Answers {
                 answer.send(()).is_ok()
             }
             Query::Errors(answer) => answer.send(errors(state)).is_ok(),
+            Query::Policies(answer) => answer.send(plan.policies()).is_ok(),
+            Query::AppliedToGroups(answer) => answer.send(plan.applied_to_groups()).is_ok(),
+            Query::AddressGroups(answer) => answer.send(plan.address_groups()).is_ok(),
             Query::Plan(node, answer) => answer.send(plan.show(&node)).is_ok(),
             Query::Known(version, answer) => {
                 self.waiting_to_know.push((version, answer));
@@ -162,35 +172,36 @@ fn realised(question: &RealisedQuestion, publish: &Publish) -> RealisedAnswer {
     RealisedAnswer { version, nodes }
 }
 
-fn info(state: &State, plan: &Plan, publish: &Publish) -> Value {
-    let agents: BTreeMap<String, Value> = publish
-        .sessions()
-        .iter()
-        .map(|(node, session)| {
-            let realised = session.realised();
-            let said = json!({
-                "sent_frame": session.sent(),
-                "acknowledged_frame": session.acknowledged_frame(),
-                "pending_changes": session.pending(),
-                "realised_frame": realised.map_or(0, |realised| realised.frame),
-                "realised_version": realised.map_or(0, |realised| realised.version),
-                "failures": realised.map_or(0, |realised| realised.failures.len()),
-            });
-            (node.to_string(), said)
-        })
-        .collect();
+fn info(state: &State, plan: &Plan, publish: &Publish) -> ControllerInfo {
+    let sessions = publish.sessions();
+    let agents = sessions.iter().map(|(node, session)| {
+        let realised = session.realised();
+        let said = SessionInfo {
+            sent_frame: session.sent(),
+            acknowledged_frame: session.acknowledged_frame(),
+            pending_changes: session.pending(),
+            realised_frame: realised.map_or(0, |realised| realised.frame),
+            realised_version: realised.map_or(0, |realised| realised.version),
+            failures: realised.map_or(0, |realised| realised.failures.len()),
+        };
+        (node.to_string(), said)
+    });
+    let named = |counts: [(&'static str, usize); 4]| counts.map(|(kind, count)| (kind.to_owned(), count)).into();
+    let (applied_to_groups, address_groups) = plan.group_counts();
     let source = state.source();
-    json!({
-        "program": "ferrant-controller",
-        "release": env!("CARGO_PKG_VERSION"),
-        "version": source.version,
-        "in_sync": source.in_sync,
-        "has_been_in_sync": source.has_been_in_sync,
-        "errors": source.errors.len(),
-        "objects": state.counts().into_iter().collect::<BTreeMap<_, _>>(),
-        "plan": plan.counts().into_iter().collect::<BTreeMap<_, _>>(),
-        "agents": agents,
-    })
+    ControllerInfo {
+        program: "ferrant-controller".to_owned(),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        version: source.version,
+        in_sync: source.in_sync,
+        has_been_in_sync: source.has_been_in_sync,
+        errors: source.errors.len(),
+        objects: named(state.counts()),
+        plan: named(plan.counts()),
+        applied_to_groups,
+        address_groups,
+        agents: agents.collect(),
+    }
 }
 
 fn errors(state: &State) -> Value {

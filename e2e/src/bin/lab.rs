@@ -78,7 +78,19 @@ impl Command {
     }
 }
 
+/// Whoever reads the output may have read enough, as in `lab demo | head`: printing then ends the run as any panic does, the lab is
+/// taken down on the way, and nothing is said about it.
+fn end_quietly_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.payload_as_str().is_some_and(|text| text.starts_with("failed printing to stdout: Broken pipe")) {
+            usual(panic);
+        }
+    }));
+}
+
 fn main() -> ExitCode {
+    end_quietly_when_nobody_reads();
     let arguments = Arguments::parse();
     match kernel::elsewhere(arguments.command.datapath()) {
         Ok(None) => {}

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use super::{LabArguments, say, summary};
 use crate::cluster::{complete, read};
+use crate::lab::Binaries;
 use crate::stage::Stage;
 
 /// What `lab sandbox` takes.
@@ -71,6 +72,13 @@ fn script(stage: &mut Stage) -> String {
     script.push_str(&format!(
         "agent() {{\n  case \"$1\" in\n{sockets}    *) echo \"no such node: $1\" >&2; return 1 ;;\n  esac\n}}\n"
     ));
+    if let Ok(binaries) = Binaries::of_this_build() {
+        script.push_str(&format!("export FERRANT_CONTROLLER_SOCKET={}\n", lab.controller_socket().display()));
+        script.push_str(&format!(
+            "antctl() {{\n  case \"$1\" in\n    -*|get|version|help) {antctl} \"$@\" ;;\n    *) local socket; socket=$(agent \"$1\") || return; shift; FERRANT_AGENT_SOCKET=$socket {antctl} \"$@\" ;;\n  esac\n}}\n",
+            antctl = binaries.antctl.display()
+        ));
+    }
     let this = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_else(|_| "lab".to_owned());
     script.push_str(&format!("flows() {{ {this} ask \"$(agent \"$1\")\" \"/v1/flows${{2:+?$2}}\"; }}\n"));
     script.push_str("say() {\n  at \"$1\" bash -c 'exec 3<>\"/dev/tcp/$0/$1\" && echo hello >&3 && timeout 2 head -n 1 <&3 || echo nothing' \"$2\" \"$3\"\n}\n");
@@ -104,7 +112,12 @@ fn things_to_try(stage: &mut Stage) -> String {
         (format!("at {client} ip -brief address"), "a command in a pod, a node or `outside`"),
         (format!("say {client} {address} {port}"), "a line to a server; it answers with its name"),
         ("ls; $EDITOR *.yaml".to_owned(), "change a policy and ask again"),
-        (format!("flows {node} table=IngressRule"), "what is in a switch, with names"),
+        (
+            format!("antctl {node} get ovsflows -T IngressRule"),
+            "a switch's flows, with names, counters and where each comes from",
+        ),
+        (format!("antctl {node} get podinterface"), "the pods of a node"),
+        ("antctl get networkpolicy".to_owned(), "what the controller made of the policies"),
         (format!("at {node} ip route"), "a node's own view"),
         ("try".to_owned(), "this text again; `exit` takes everything down"),
     ] {

@@ -13,6 +13,8 @@ pub struct Binaries {
     pub agent: PathBuf,
     /// The CNI plugin.
     pub cni: PathBuf,
+    /// The command line.
+    pub antctl: PathBuf,
 }
 
 impl Binaries {
@@ -27,6 +29,7 @@ impl Binaries {
             controller: existing(folder, "ferrant-controller")?,
             agent: existing(folder, "ferrant-agent")?,
             cni: existing(folder, "ferrant-cni")?,
+            antctl: existing(folder, "antctl")?,
         })
     }
 }

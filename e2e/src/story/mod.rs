@@ -39,10 +39,13 @@
 //! exchange a Reached
 //! stream a                                        the server speaks alone from now on (UDP)
 //! streaming a yes
+//! antctl node-a get podinterface web -n shop      what antctl prints on a node; a line of it has each of these words in it
+//!   shop web
 //! forge
 //!   shop/client -> shop/web datagram source=shop/other port=53 Unseen
 //! ```
 
+mod antctl;
 mod parse;
 mod run;
 mod step;

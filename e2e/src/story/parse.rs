@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use super::antctl::normal;
 use super::step::{ForgeLine, ProbeLine, Seen, Size, Step, Story};
 use crate::probe::{Forgery, Protocol, Verdict};
 
@@ -46,6 +47,7 @@ pub fn parse(name: &str, text: &str) -> Result<Story> {
                 | Step::Exchange(..)
                 | Step::Streaming(..)
                 | Step::Forge(_)
+                | Step::Antctl { .. }
                 | Step::Attach { .. }
         )
     };
@@ -118,6 +120,11 @@ fn read_block(story: &mut Story, block: Block<'_>) -> Result<()> {
             port: port(port_number)?,
         },
         ["exchange", name, outcome] => Step::Exchange(owned(name), verdict(outcome)?),
+        ["antctl", node, arguments @ ..] => Step::Antctl {
+            node: owned(node),
+            arguments: arguments.iter().map(owned).collect(),
+            says: lines(&block.body, |line| Ok(normal(line)))?,
+        },
         ["stream", name] => Step::Stream(owned(name)),
         ["streaming", name, "yes"] => Step::Streaming(owned(name), true),
         ["streaming", name, "no"] => Step::Streaming(owned(name), false),

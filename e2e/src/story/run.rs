@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;
 
+use super::antctl;
 use super::step::{ForgeLine, ProbeLine, Seen, Size, Step, Story};
 use crate::cluster::{complete, read_texts};
 use crate::lab::{DebugVerdict, Options, PodPlan, run};
@@ -129,7 +130,19 @@ impl Teller {
             }
             Step::Streaming(name, wanted) => self.streaming(line, name, *wanted).await,
             Step::Forge(forged) => self.forge(forged).await,
+            Step::Antctl { node, arguments, says } => self.antctl(node, arguments, says).await,
         }
+    }
+
+    async fn antctl(&mut self, node: &str, arguments: &[String], says: &[(usize, String)]) -> Result<()> {
+        let printed = antctl::ask(&mut self.stage, node, arguments).await?;
+        for (line, wanted) in says {
+            self.judged += 1;
+            if !printed.iter().any(|found| found.contains(wanted)) {
+                self.differences.push(format!("line {line}: no line with `{wanted}` in:\n{}", printed.join("\n")));
+            }
+        }
+        Ok(())
     }
 
     fn judge(&mut self, line: usize, what: &str, expected: &str, seen: &str) {

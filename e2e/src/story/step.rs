@@ -84,6 +84,15 @@ pub enum Step {
     Stream(String),
     /// Whether the server is still heard.
     Streaming(String, bool),
+    /// Somebody asks with antctl.
+    Antctl {
+        /// On which node.
+        node: String,
+        /// What.
+        arguments: Vec<String>,
+        /// The line, and what some line of the answer must have in it, spaces aside.
+        says: Vec<(usize, String)>,
+    },
     /// Packets that no honest socket sends.
     Forge(Vec<(usize, ForgeLine)>),
 }
