@@ -335,3 +335,73 @@ async fn a_hundred_thousand_flows() {
     assert_eq!(answer["timing"]["changes"], 0, "a restart changes nothing: {answer}");
     assert_eq!(node.flow_count(), flows);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_takes_what_another_layout_left_and_leaves_what_is_right() {
+    let mut node = Node::start(&["--resync=0"]).await;
+    let udp = |port| udp(port);
+    let mut changes = shop();
+    changes.push(rule("stream", Direction::Ingress, "webs", &["frees"], vec![udp(5000)]));
+    changes.push(group("frees", &["free"]));
+    let frame = node.controller.say(changes);
+    node.realised(frame).await;
+    let (server, address) = node.pod("shop", "web").await;
+    let (client, _) = node.pod("shop", "free").await;
+    let flows = node.flow_count();
+    node.kill_agent();
+
+    // What an older version may have had: tables that are not there any more, tables of the same number that say something else,
+    // other numbers of identities and rules, cookies, groups and meters of its own.
+    node.ofctl("add-group", &["group_id=9,type=all,bucket=drop"]);
+    node.ofctl("add-meter", &["meter=9,pktps,bands=type=drop,rate=1"]);
+    for flow in [
+        "table=199,cookie=0x6f6c64,priority=100,ip,actions=group:9",
+        "table=7,priority=1,actions=resubmit(,82)",
+        "table=82,priority=100,cookie=0x6f6c64,reg2=0x40000010,actions=conjunction(1073741840,1/2)",
+        "table=84,priority=100,reg3=0x40000011,actions=load:0->NXM_NX_REG0[0..3],goto_table:86",
+        "table=82,priority=101,udp,tp_dst=5001,actions=load:0x3->NXM_NX_REG0[18..19],goto_table:250",
+    ] {
+        node.ofctl("add-flow", &[flow]);
+    }
+    node.ofctl("del-flows", &["table=88"]);
+    let denied = server.inside(|| UdpSocket::bind("0.0.0.0:5001").unwrap());
+    let allowed = server.inside(|| UdpSocket::bind("0.0.0.0:5000").unwrap());
+    let from = client.inside(|| UdpSocket::bind("0.0.0.0:6001").unwrap());
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (sender, ended) = (from.try_clone().unwrap(), stop.clone());
+    let flood = std::thread::spawn(move || {
+        while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+            let _ = sender.send_to(b"denied", (address, 5001));
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    });
+    let started = Instant::now();
+    node.start_agent().await;
+    node.realised(frame).await;
+    until("only what is wanted is there", || {
+        node.flow_count() == flows
+            && node.ofctl("dump-groups", &[]).lines().count() <= 1
+            && !node.ofctl("dump-meters", &[]).contains("meter=9")
+    })
+    .await;
+    allowed.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    until("what policy allows arrives", || {
+        from.send_to(b"allowed", (address, 5000)).unwrap();
+        allowed.recv_from(&mut [0; 16]).is_ok()
+    })
+    .await;
+    let upgrade = started.elapsed();
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    flood.join().unwrap();
+    denied.set_nonblocking(true).unwrap();
+    assert!(denied.recv_from(&mut [0; 16]).is_err(), "what policy denies arrived");
+
+    // What was right is older than the upgrade: nothing was wiped.
+    let old = |line: &&str| {
+        let duration = line.split("duration=").nth(1).and_then(|rest| rest.split('s').next()).unwrap();
+        duration.parse::<f64>().unwrap() > upgrade.as_secs_f64() + 0.1
+    };
+    let dump = node.ofctl("dump-flows", &[]);
+    let kept = dump.lines().filter(|line| line.contains("duration=")).filter(old).count();
+    assert!(kept * 10 >= flows * 8, "{kept} of {flows} flows were left as they were");
+}

@@ -16,11 +16,14 @@ use crate::flow::{Builder, IP_FAMILIES, IPV4, IPV6, Lane, Refusal, Side, Sink, i
 use crate::intent::{Action, Datapath, IpBlock, Peers, Protocol, Rule, Service};
 use crate::number::{ConjunctionNumber, IdentityNumber};
 use crate::ports;
-use crate::register::{self, Destination, SCTP_REPLY, Source, Verdict};
+use crate::register::{self, Destination, Register, SCTP_REPLY, Source, Verdict};
 
 /// Kubernetes NetworkPolicy has one rank. Its conjunctions, and one above them its plain flows.
 const CONJUNCTION: u16 = 100;
 const PLAIN: u16 = 101;
+/// Conjunctions in a row whose clauses are in the same flows. Numbers are handed out in a row, so four times as many rules may
+/// name one identity.
+const CLAUSES_OF_A_KIND: u32 = 1 << 11;
 /// Set in the number of the conjunction that lets SCTP replies pass where SCTP is tracked without ports.
 pub(crate) const REPLY: u32 = 1 << 27;
 
@@ -81,7 +84,7 @@ fn dimensions(rule: &Rule, lane: &'static Lane, ports: Ports, services: Option<&
 fn product(
     rule: &Rule,
     conjunction: ConjunctionNumber,
-    lane: &Lane,
+    lane: &'static Lane,
     dimensions: Vec<Vec<Choice>>,
     sink: &mut Sink,
 ) -> Result<(), Refusal> {
@@ -103,13 +106,29 @@ fn product(
     let of = u8::try_from(dimensions.len()).expect("a rule has at most four dimensions");
     for (index, choices) in (1u8..).zip(&dimensions) {
         for choice in choices {
-            let builder = choice(Builder::new(lane.rule, CONJUNCTION, "a clause of the rules that share this match"));
+            let builder = Builder::new(lane.rule, CONJUNCTION, "a clause of the rules that share this match");
+            let builder = spread(choice(builder), conjunction, lane);
             sink.put(builder.clause(conjunction, index, of))?;
         }
     }
     sink.put(say(
         Builder::new(lane.rule, CONJUNCTION, "a rule whose clauses all match").field(Field::ConjId, conjunction.0)
     ))
+}
+
+/// A flow has room for about four thousand clauses (a message has at most 64 KiB). Where there are more rules than that, clauses of
+/// the same match are spread over flows that match something true besides: each rule's conjunction has its clauses in flows of one
+/// kind, and a packet meets every kind.
+fn spread(builder: Builder, conjunction: ConjunctionNumber, lane: &'static Lane) -> Builder {
+    let kind = conjunction.0 / CLAUSES_OF_A_KIND;
+    // No policy is asked about replies of admitted connections.
+    let builder = if kind & 1 == 1 { builder.is(&register::ADMITTED_REPLY, 0) } else { builder };
+    // The local side is a pod.
+    let (register, pod) = match lane.local {
+        Side::Source => (register::SOURCE, Source::Pod as u128),
+        Side::Destination => (register::DESTINATION, Destination::Pod as u128),
+    };
+    if kind & 2 == 2 { builder.is(&Register { bits: 1, ..register }, pod & 1) } else { builder }
 }
 
 fn identities(side: Side, identities: &[IdentityNumber]) -> Vec<Choice> {
