@@ -13,9 +13,9 @@ pub struct Config {
     /// This node's name in the cluster
     #[arg(long, value_parser = node_name)]
     pub node: String,
-    /// Where the controller listens: http://ADDRESS:PORT
-    #[arg(long, value_parser = controller)]
-    pub controller: String,
+    /// Where a controller listens: http://ADDRESS:PORT; once for every controller
+    #[arg(long = "controller", value_name = "URL", required = true, value_parser = controller)]
+    pub controllers: Vec<String>,
     /// Where state is kept between runs, and where cni.sock and agent.sock are
     #[arg(long, value_name = "DIR")]
     pub run_dir: PathBuf,

@@ -17,13 +17,19 @@ use crate::watch::ovs::{Drifted, Facts};
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
-    /// The controller's stream stands, or has ended.
+    /// State is taken from a controller, or from none any more.
     Controller {
-        /// Whether it stands.
+        /// Whether it is taken from one.
         connected: bool,
     },
     /// The controller said this.
     Frame(Box<Frame>, Decoded),
+    /// Every node that maps pods of this node has acknowledged this node's reports up to this one: addresses that they freed
+    /// may be used again.
+    Released {
+        /// The last report's sequence.
+        sequence: u64,
+    },
     /// The database says this of the bridge now.
     Facts(Facts),
     /// Somebody else changed this; it is made as it was.

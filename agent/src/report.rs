@@ -11,11 +11,12 @@ use crate::state::{FrameName, IdentityId, State};
 pub fn realised(frame: &FrameName, failures: &[Failure]) -> wire::Realised {
     wire::Realised {
         frame: frame.number,
-        version: Some((&frame.version).into()),
+        version: Some(frame.version.of_source()),
         failures: failures
             .iter()
             .map(|failure| wire::Failure { object: failure.object.clone(), reason: failure.reason.clone() })
             .collect(),
+        head: 0,
     }
 }
 

@@ -1,9 +1,9 @@
 //! The wiring: what runs, and what feeds what. Nothing is decided here.
 //!
 //! ```text
-//!  controller ══ stream::follow ──┐                       ┌──► order::Worker (ports, links, routes, NAT) ─┐
+//!  controllers ═ stream::follow ──┐                       ┌──► order::Worker (ports, links, routes, NAT) ─┐
 //!  ovsdb ─────── ovs::interfaces ─┤                       ├──► reexamine::follow (connections)            │
-//!  vswitchd ──── switch events ───┼─► inbox ─► turn::Agent┼──► Uplink ══► controller                      │
+//!  vswitchd ──── switch events ───┼─► inbox ─► turn::Agent┼──► Uplink ══► controllers                     │
 //!  kernel ────── host::follow ────┤     ▲                 │                                               │
 //!  CNI ───────── serve::cni ──────┤     ▲                 └──► OpenFlow bundles ══► vswitchd              │
 //!  people ────── serve::query ────┤     └───────────────────────────────────────────────────────────────┘
@@ -29,8 +29,9 @@ use crate::ovs::openflow::{self, Session};
 use crate::ovs::ovsdb::Client;
 use crate::ovs::ovsdb::monitor::Cache;
 use crate::serve::{cni, query};
-use crate::state::{Changed, State};
+use crate::state::{Changed, State, Version};
 use crate::turn::{Agent, Parts, TICK, pod_key, state_of};
+use crate::watch::boot;
 use crate::watch::journal::Journal;
 use crate::watch::stream::{self, Uplink};
 use crate::watch::{self};
@@ -51,7 +52,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if found == Found::NewEpoch {
         tracing::warn!(epoch = ledger.epoch(), "the ledger was lost or is worn: a new epoch, the switch is rewritten");
     }
-    let boot = boot()?;
+    let boot = boot::draw(&config.run_dir.join("boot"))?;
     let client = Client::start(&config.ovsdb);
     let gateway_mac = gateway_mac(&config.node);
     ready_switch(&client, &config).await;
@@ -68,7 +69,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         attachments: Attachments::new(network),
         config: config.clone(),
         uplink: uplink.clone(),
-        boot,
         ledger,
         store,
         work,
@@ -76,9 +76,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics: metrics.clone(),
     };
     restore(&mut parts, &client);
-    let frames = config.run_dir.join("frames");
-    if let Some(frame) = Journal::load(&frames, &config.node) {
-        uplink.accepted_before(&frame.version);
+    let (journal, frame) = Journal::open(&config.run_dir.join("frames"), &config.node);
+    let mut accepted = Version::default();
+    if let Some(frame) = frame {
+        accepted.clone_from(&frame.version);
+        uplink.accepted(&accepted);
         parts.state.take_frame(frame, &mut Changed::default()); // the loop begins with a look at everything
     }
 
@@ -100,8 +102,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     tokio::spawn(query::serve(listen(&config.run_dir, "agent.sock")?, asked));
     tokio::spawn(cni::serve(listen(&config.run_dir, "cni.sock")?, events.clone(), metrics));
-    let journal = Journal::new(&frames);
-    tokio::spawn(stream::follow(config.controller.clone(), config.node.clone(), uplink, journal, events));
+    let streams = stream::follow(config.controllers.clone(), config.node.clone(), uplink, journal, accepted, events);
+    in_a_thread("controllers", streams)?;
     Ok(Agent::new(parts)?.run(inbox).await?)
 }
 
@@ -183,10 +185,10 @@ fn tunnel(tunnel: TunnelType) -> Tunnel {
     }
 }
 
-/// What tells this life of the agent from its others.
-fn boot() -> anyhow::Result<[u8; 16]> {
-    use std::io::Read;
-    let mut boot = [0; 16];
-    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut boot)).context("/dev/urandom")?;
-    Ok(boot)
+/// Runs beside the loop, which may plan for longer than a keepalive may wait.
+fn in_a_thread(name: &str, work: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || runtime.block_on(work)).context("a thread for the controllers' streams")?;
+    Ok(())
 }

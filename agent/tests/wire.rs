@@ -14,7 +14,7 @@ use node::frames::{change, endpoint, group, hash, identity, named, node as a_nod
 use proptest::prelude::*;
 
 fn part(number: u64, replace: bool, last: bool, changes: Vec<wire::Change>) -> wire::Frame {
-    wire::Frame { number, replace, changes, last, version: last.then(wire::Version::default) }
+    wire::Frame { number, replace, changes, last, version: last.then(wire::Version::default), take: 1 }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The words Ferrant's components share: Kubernetes objects as they are read, the controller-agent protocol, what the CNI
 //! plugin and antctl say to the daemons. Plain data: no I/O, no decisions.
 
+pub mod boot;
 pub mod cni;
+pub mod digest;
 pub mod kubernetes;
 pub mod query;
 pub mod yaml;

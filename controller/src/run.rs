@@ -9,6 +9,7 @@
 //! Whatever arrived while the loop was busy is taken in before it plans once.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -28,6 +29,12 @@ use crate::watch::directory;
 
 /// How many events may wait; a source's event holds up to a thousand objects.
 const INBOX: usize = 32;
+
+/// Between two Heads to an agent; what waits for time is looked at as often.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long the first frames wait for nodes of which agents have seen more than is known here.
+const AWAITED: Duration = Duration::from_secs(5);
 
 /// Why the controller cannot start.
 #[derive(Debug, Error)]
@@ -73,7 +80,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         crate::serve::listen(&config.serve).map_err(|source| RunError::Serve { path: config.serve.clone(), source })?;
     directory::start(&config.source, &config.status, events.clone())?;
 
-    let service = ControlService::new(events.clone(), &format!("ferrant-controller/{listen}"));
+    let service = ControlService::new(events.clone());
     let agents = Server::builder()
         .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(std::time::Duration::from_secs(10)))
@@ -92,14 +99,28 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         tokio::spawn(crate::serve::serve_metrics(listener, events.clone(), metrics.clone()));
     }
     tokio::spawn(crate::serve::serve(queries, events.clone(), metrics.clone()));
+    tokio::spawn(tick(events.clone()));
     tokio::spawn(stop_on_signal(events));
     info!(%listen, source = %config.source.display(), "started");
 
-    let mut controller = Controller { check_plan: config.check_plan, metrics, ..Controller::default() };
+    let publish = Publish::new(&format!("ferrant-controller/{listen}"));
+    let mut controller = Controller { publish, check_plan: config.check_plan, metrics, ..Controller::default() };
     controller.run(inbox).await;
     // What a process leaves behind, the next takes over; a clean stop leaves nothing.
     let _ = std::fs::remove_file(&config.serve);
     Ok(())
+}
+
+async fn tick(events: mpsc::Sender<Event>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        // A full inbox has better to do.
+        if let Err(mpsc::error::TrySendError::Closed(_)) = events.try_send(Event::Tick) {
+            return;
+        }
+    }
 }
 
 async fn stop_on_signal(events: mpsc::Sender<Event>) {
@@ -125,6 +146,8 @@ struct Controller {
     metrics: Metrics,
     planned: bool,
     check_plan: bool,
+    /// Since when nodes are awaited.
+    awaiting: Option<Instant>,
 }
 
 impl Controller {
@@ -132,6 +155,7 @@ impl Controller {
         while let Some(first) = inbox.recv().await {
             let mut changed = Changed::default();
             let mut queries = Vec::new();
+            let mut tick = false;
             let mut next = Some(first);
             while let Some(event) = next {
                 match event {
@@ -141,12 +165,14 @@ impl Controller {
                     }
                     Event::Agent(session, event) => self.agent(session, event, &mut changed),
                     Event::Query(query) => queries.push(query),
+                    Event::Tick => tick = true,
                     Event::Stop => return,
                 }
                 next = inbox.try_recv().ok();
             }
             self.plan(&changed);
-            self.publish.send(&self.state, &self.plan);
+            self.limit_waiting();
+            self.publish.send(&self.state, &self.plan, tick);
             self.answer(queries);
         }
     }
@@ -155,10 +181,13 @@ impl Controller {
         if let AgentEvent::Connected(mut connected) = event {
             let pods = std::mem::take(&mut connected.pods);
             pods.iter().for_each(|report| self.warn_if_refused(&connected.node, report));
+            let (boot, sequence) = (connected.boot.clone(), connected.sequence);
             self.state.agent_has_seen(std::mem::take(&mut connected.seen));
-            self.state.agent_connected(&connected.node, connected.boot.clone(), pods, changed);
+            let latest = self.state.latest_boot(&connected.node);
+            self.state.agent_connected(&connected.node, boot, sequence, pods, changed);
+            self.publish.reported(&connected.node, sequence, &self.state);
             self.metrics.sessions_opened.inc();
-            self.publish.connect(session, connected);
+            self.publish.connect(session, connected, latest);
             return;
         }
         let Some(node) = self.publish.node_of(session).cloned() else { return };
@@ -167,17 +196,33 @@ impl Controller {
             AgentEvent::Pod(report) => {
                 self.metrics.agent_messages.with(["pod"]).inc();
                 self.warn_if_refused(&node, &report);
+                let (sequence, frees) = (report.sequence, report.addresses.is_empty());
                 if let Some(refused) = self.state.pod_reported(&node, report, changed) {
                     warn!(%node, %refused, "an agent's report of a pod was not taken");
                 }
+                if frees {
+                    self.publish.reported(&node, sequence, &self.state);
+                }
             }
-            AgentEvent::Acknowledged(frame) => {
+            AgentEvent::Acknowledged { frame, head } => {
                 self.metrics.agent_messages.with(["acknowledge"]).inc();
-                self.publish.acknowledged(session, frame);
+                self.publish.acknowledged(session, frame, head);
             }
             AgentEvent::Realised(realised) => {
                 self.metrics.agent_messages.with(["realised"]).inc();
                 self.publish.realised(session, realised);
+            }
+            AgentEvent::Take { take, digests } => {
+                self.metrics.agent_messages.with(["take"]).inc();
+                self.publish.take(session, take, digests);
+            }
+            AgentEvent::Listen => {
+                self.metrics.agent_messages.with(["listen"]).inc();
+                self.publish.listen(session);
+            }
+            AgentEvent::Held(held) => {
+                self.metrics.agent_messages.with(["keys"]).inc();
+                self.publish.held(session, held);
             }
             AgentEvent::Gone => {
                 self.publish.gone(session);
@@ -193,6 +238,21 @@ impl Controller {
             && let Some(refused) = self.state.refusal(node, report)
         {
             warn!(%node, pod = %report.pod, %refused, "an agent's report of a pod does not count");
+        }
+    }
+
+    /// A controller that has just started hears from nodes one after the other. Agents that have seen more are not told less
+    /// meanwhile; but a node that does not come is not waited for longer than this.
+    fn limit_waiting(&mut self) {
+        if !self.state.source().has_been_in_sync || self.state.awaited().next().is_none() {
+            self.awaiting = None;
+        } else if self.awaiting.get_or_insert_with(Instant::now).elapsed() > AWAITED {
+            let nodes: Vec<String> = self.state.awaited().take(10).map(ToString::to_string).collect();
+            warn!(
+                ?nodes,
+                "agents have seen reports of nodes that have not come here; they are not waited for any longer"
+            );
+            self.state.await_no_longer();
         }
     }
 

@@ -226,9 +226,12 @@ async fn after_a_restart_agents_are_told_everything_again_and_nothing_older() {
     let (source, away) = (folder.path().join("cluster"), folder.path().join("away"));
     std::fs::rename(&source, &away).unwrap();
     let controller = Controller::start_in(folder);
-    let _b = Agent::connect(&controller, "node-b", vec![report(7, "client", [10, 10, 2, 2])]).await;
     let mut a = Agent::connect_after(&controller, "node-a", seen.clone()).await;
     std::fs::rename(&away, &source).unwrap();
+    controller.wait_for_version(seen.source["NetworkPolicy"]);
+    // What it has seen of another node is waited for: no frame says less meanwhile.
+    assert_eq!(controller.get("/v1/info").1["agents"]["node-a"]["sent_frame"], 0);
+    let _b = Agent::connect_again(&controller, "node-b", vec![report(7, "client", [10, 10, 2, 2])], 9).await;
     let frame = a.frame().await;
     assert!(frame.replace);
     assert!(frame.summary().contains(&"endpoint shop/client [10.10.2.2]".to_owned()), "{:?}", frame.summary());
@@ -241,7 +244,10 @@ async fn after_a_restart_agents_are_told_everything_again_and_nothing_older() {
 async fn an_agent_of_another_protocol_is_refused_with_the_reason() {
     let controller = Controller::start(&[("nodes.yaml", NODES)]);
     let refused = Agent::refused(&controller, "node-a", vec![7]).await;
-    assert!(refused.message().contains("node-a speaks protocol versions [7], this controller speaks 1"), "{refused}");
+    assert!(
+        refused.message().contains("node-a speaks protocol versions [7], this controller speaks [2, 1]"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ impl Agent {
             program: "ferrant-agent".to_owned(),
             node: parts.state.node.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            boot: parts.boot.iter().map(|byte| format!("{byte:02x}")).collect(),
+            boot: parts.uplink.boot().iter().map(|byte| format!("{byte:02x}")).collect(),
             sequence: parts.uplink.sequence(),
             controller_connected: self.progress.controller_connected,
             frame: parts.state.frame.as_ref().map(|frame| frame.number),

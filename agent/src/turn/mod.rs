@@ -58,8 +58,6 @@ const LEDGER_RETRY: Duration = Duration::from_secs(1);
 pub struct Parts {
     /// The command line.
     pub config: Config,
-    /// Drawn at this start.
-    pub boot: [u8; 16],
     /// What is known so far.
     pub state: State,
     /// The numbers.
@@ -187,6 +185,7 @@ impl Agent {
                 self.progress.frame(decoded);
                 self.parts.state.take_frame(*frame, &mut self.changed);
             }
+            Event::Released { .. } => {}
             Event::Facts(facts) => self.take_facts(facts),
             Event::Drift(object, what) => self.take_drift(object, &what),
             Event::HostTouched => self.host_touched(),

@@ -72,7 +72,7 @@ impl Agent {
         let same =
             self.progress.reported.as_ref().is_some_and(|(before, failed)| before == frame && *failed == failures);
         if !same {
-            self.parts.uplink.realised(frame.stream, report::realised(frame, &failures));
+            self.parts.uplink.realised(frame, report::realised(frame, &failures));
             self.progress.reported = Some((frame.clone(), failures));
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! A frame is here before it is acknowledged, so an agent that comes back is never behind what it promised. Nothing is synced: a
 //! machine that dies takes the switch and its connections along, and a file that is torn is not believed beyond its last whole
-//! frame. The file is written anew with each replacing frame; when it has become long, [`Journal::is_long`] says so and the stream
-//! is begun anew, which brings one.
+//! frame. The file is written anew with each replacing frame; when it has become long, [`Journal::is_long`] says so and everything
+//! is asked for anew, which brings one. What a new controller is told of what this node has ([`Journal::holding`]) is read from it.
 //!
 //! Layout: `FERRANTF`, format version (u8); then records: length (u32), check (u32), a `Frame` of `stream.proto`. Big-endian.
 
@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use apis::digest::Holding;
 use apis::stream as wire;
 use prost::Message;
 
@@ -34,43 +35,74 @@ pub struct Journal {
     beside: Option<File>,
     /// An update in the making.
     update: Vec<u8>,
+    beside_length: u64,
+    /// Bytes up to the end of the replacing frame, and after it.
     replaced: u64,
     appended: u64,
 }
 
+/// What a file has.
+struct Found {
+    frame: Frame,
+    /// Bytes up to the end of the last frame that replaces everything.
+    replaced: u64,
+    /// Bytes up to the end of the last whole frame.
+    whole: u64,
+}
+
 impl Journal {
     /// Nothing is written until a frame comes.
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), file: None, beside: None, update: Vec::new(), replaced: 0, appended: 0 }
+    fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: None,
+            beside: None,
+            update: Vec::new(),
+            beside_length: 0,
+            replaced: 0,
+            appended: 0,
+        }
     }
 
-    /// What an earlier life of the agent was told; `None` when there is no whole frame that replaces everything.
-    pub fn load(path: &Path, node: &str) -> Option<Frame> {
-        let mut file = BufReader::new(File::open(path).ok()?);
-        let mut head = [0; HEAD.len()];
-        file.read_exact(&mut head).ok().filter(|()| head == *HEAD)?;
-        let mut gathering = Gathering::new(node);
-        let mut found: Option<(Box<Upstream>, Frame)> = None;
-        while let Some(part) = record(&mut file) {
-            let Ok(gathered) = gathering.take(part) else {
-                break;
-            };
-            let Some(frame) = gathered else {
-                continue;
-            };
-            let Frame { number, version, stream, body } = frame;
-            let name = Frame { number, version, stream, body: Body::Update(Vec::new()) };
-            match (body, &mut found) {
-                (Body::Replace(upstream), found) => *found = Some((upstream, name)),
-                (Body::Update(changes), Some((upstream, last))) => {
-                    let mut ignored = Changed::default();
-                    changes.into_iter().for_each(|change| upstream.apply(change, &mut ignored));
-                    *last = name;
-                }
-                (Body::Update(_), None) => return None,
+    /// What an earlier life of the agent was told, and the file to go on with; no frame when there is no whole one that replaces
+    /// everything.
+    pub fn open(path: &Path, node: &str) -> (Self, Option<Frame>) {
+        let mut journal = Self::new(path);
+        let Some(Found { frame, replaced, whole }) = load(path, node) else {
+            return (journal, None);
+        };
+        // What is torn is cut off, so that what comes next is not behind it.
+        let opened = OpenOptions::new().append(true).open(path).and_then(|file| file.set_len(whole).map(|()| file));
+        match opened {
+            Ok(file) => {
+                (journal.file, journal.replaced, journal.appended) = (Some(file), replaced, whole - replaced);
+                (journal, Some(frame))
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "what the controllers said cannot be added to; all is asked for anew");
+                (journal, Some(frame))
             }
         }
-        found.map(|(upstream, name)| Frame { body: Body::Replace(upstream), ..name })
+    }
+
+    /// What this node has, of what controllers said; none when that is not known.
+    pub fn holding(&self) -> Option<Holding> {
+        self.file.as_ref()?;
+        let mut file = begin(&self.path)?;
+        let mut holding = Holding::default();
+        let whole = self.replaced + self.appended;
+        let mut read = HEAD.len() as u64;
+        while read < whole {
+            let (part, length) = record(&mut file)?;
+            read += length;
+            if part.replace {
+                holding = Holding::default();
+            }
+            if !part.changes.iter().all(|change| holding.apply(change)) {
+                return None;
+            }
+        }
+        Some(holding)
     }
 
     /// A part of a frame is here.
@@ -84,7 +116,7 @@ impl Journal {
             record[4..8].copy_from_slice(&check.to_be_bytes());
             match &mut self.beside {
                 Some(beside) => {
-                    self.replaced += record.len() as u64;
+                    self.beside_length += record.len() as u64;
                     let written = beside.write_all(&record);
                     fault::point("journal.replace.part");
                     written
@@ -105,7 +137,10 @@ impl Journal {
                 fault::point("journal.replace.before");
                 let renamed = fs::rename(self.path.with_extension("new"), &self.path);
                 fault::point("journal.replace.renamed");
-                renamed.map(|()| self.file = Some(beside))
+                renamed.map(|()| {
+                    self.file = Some(beside);
+                    (self.replaced, self.appended) = (self.beside_length, 0);
+                })
             }
             None => match &mut self.file {
                 Some(file) => {
@@ -137,7 +172,7 @@ impl Journal {
         // Renamed later, the open file goes on as the journal.
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(beside)?;
         file.write_all(HEAD)?;
-        (self.replaced, self.appended) = (0, 0);
+        (self.beside_length, self.update) = (HEAD.len() as u64, Vec::new());
         self.beside = Some(file);
         Ok(())
     }
@@ -154,8 +189,45 @@ impl Journal {
     }
 }
 
-/// The next whole record.
-fn record(file: &mut impl Read) -> Option<wire::Frame> {
+/// Opens a file and reads its head.
+fn begin(path: &Path) -> Option<BufReader<File>> {
+    let mut file = BufReader::new(File::open(path).ok()?);
+    let mut head = [0; HEAD.len()];
+    file.read_exact(&mut head).ok().filter(|()| head == *HEAD)?;
+    Some(file)
+}
+
+fn load(path: &Path, node: &str) -> Option<Found> {
+    let mut file = begin(path)?;
+    let mut gathering = Gathering::new(node);
+    let mut found: Option<(Box<Upstream>, Frame)> = None;
+    let (mut read, mut replaced, mut whole) = (HEAD.len() as u64, 0, 0);
+    while let Some((part, length)) = record(&mut file) {
+        read += length;
+        let Ok(gathered) = gathering.take(part) else { break };
+        let Some(frame) = gathered else { continue };
+        let Frame { number, version, stream, body } = frame;
+        let name = Frame { number, version, stream, body: Body::Update(Vec::new()) };
+        match (body, &mut found) {
+            (Body::Replace(upstream), found) => {
+                *found = Some((upstream, name));
+                replaced = read;
+            }
+            (Body::Update(changes), Some((upstream, last))) => {
+                let mut ignored = Changed::default();
+                changes.into_iter().for_each(|change| upstream.apply(change, &mut ignored));
+                *last = name;
+            }
+            (Body::Update(_), None) => return None,
+        }
+        whole = read;
+    }
+    let (upstream, name) = found?;
+    Some(Found { frame: Frame { body: Body::Replace(upstream), ..name }, replaced, whole })
+}
+
+/// The next whole record, and its length with its head.
+fn record(file: &mut impl Read) -> Option<(wire::Frame, u64)> {
     let mut head = [0; 8];
     file.read_exact(&mut head).ok()?;
     let [a, b, c, d, e, f, g, h] = head;
@@ -168,7 +240,7 @@ fn record(file: &mut impl Read) -> Option<wire::Frame> {
     if check(&bytes) != wanted {
         return None;
     }
-    wire::Frame::decode(bytes.as_slice()).ok()
+    wire::Frame::decode(bytes.as_slice()).ok().map(|part| (part, u64::from(length) + 8))
 }
 
 /// FNV-1a over words of four bytes: finds a torn or damaged record, which is all it is for.
@@ -196,14 +268,48 @@ mod tests {
     }
 
     fn frame(number: u64, replace: bool, last: bool, namespace: &str) -> wire::Frame {
-        let version =
-            last.then(|| wire::Version { source: [("Namespace".to_owned(), number)].into(), nodes: [].into() });
-        wire::Frame { number, replace, changes: vec![posture(namespace)], last, version }
+        let version = last
+            .then(|| wire::Version { source: [("Namespace".to_owned(), number)].into(), ..wire::Version::default() });
+        wire::Frame { number, replace, changes: vec![posture(namespace)], last, version, take: 1 }
     }
 
     fn namespaces(frame: &Frame) -> Vec<String> {
         let Body::Replace(upstream) = &frame.body else { panic!("a journal gives everything") };
         upstream.postures.keys().map(ToString::to_string).collect()
+    }
+
+    fn loaded(path: &Path) -> Option<Frame> {
+        load(path, "node-a").map(|found| found.frame)
+    }
+
+    #[test]
+    fn an_agent_that_comes_back_goes_on_where_the_last_whole_frame_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frames");
+        let (mut journal, nothing) = Journal::open(&path, "node-a");
+        assert!(nothing.is_none() && journal.holding().is_none());
+        journal.part(&frame(1, true, true, "a"));
+        journal.commit();
+        journal.part(&frame(2, false, true, "b"));
+        journal.commit();
+        let holding = journal.holding().unwrap();
+        assert_eq!(holding.len(), 2);
+        // What is written meanwhile does not count before it is whole.
+        journal.part(&frame(1, true, false, "c"));
+        assert_eq!(journal.holding().unwrap(), holding);
+        journal.discard();
+        assert_eq!(journal.holding().unwrap(), holding);
+        drop(journal);
+        let mut torn = fs::read(&path).unwrap();
+        torn.extend_from_slice(&[0, 0, 0, 9, 1]);
+        fs::write(&path, torn).unwrap();
+        let (mut journal, found) = Journal::open(&path, "node-a");
+        assert_eq!(namespaces(&found.unwrap()), ["a", "b"]);
+        assert_eq!(journal.holding().unwrap(), holding);
+        journal.part(&frame(1, false, true, "c"));
+        journal.commit();
+        assert_eq!(journal.holding().unwrap().len(), 3);
+        assert_eq!(namespaces(&loaded(&path).unwrap()), ["a", "b", "c"]);
     }
 
     #[test]
@@ -212,31 +318,31 @@ mod tests {
         let path = dir.path().join("frames");
         let mut journal = Journal::new(&path);
         journal.part(&frame(1, true, false, "a"));
-        assert!(Journal::load(&path, "node-a").is_none(), "not whole yet");
+        assert!(loaded(&path).is_none(), "not whole yet");
         journal.part(&frame(1, false, true, "b"));
         journal.commit();
         journal.part(&frame(2, false, true, "c"));
         journal.commit();
         journal.part(&frame(3, false, true, "refused"));
         journal.discard();
-        let found = Journal::load(&path, "node-a").unwrap();
+        let found = loaded(&path).unwrap();
         assert_eq!((found.number, found.version.newest_source()), (2, 2));
         assert_eq!(namespaces(&found), ["a", "b", "c"]);
 
         // Torn anywhere in the last frame, the one before counts; damaged in the first, none does.
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
-        assert_eq!(namespaces(&Journal::load(&path, "node-a").unwrap()), ["a", "b"]);
+        assert_eq!(namespaces(&loaded(&path).unwrap()), ["a", "b"]);
         let mut damaged = bytes.clone();
         damaged[20] ^= 1;
         fs::write(&path, &damaged).unwrap();
-        assert!(Journal::load(&path, "node-a").is_none());
+        assert!(loaded(&path).is_none());
 
         // A replacing frame begins anew.
         let mut journal = Journal::new(&path);
         journal.part(&frame(1, true, true, "z"));
         journal.commit();
-        assert_eq!(namespaces(&Journal::load(&path, "node-a").unwrap()), ["z"]);
+        assert_eq!(namespaces(&loaded(&path).unwrap()), ["z"]);
     }
 
     #[test]

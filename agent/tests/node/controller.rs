@@ -18,6 +18,7 @@ pub struct Heard {
     pub pods: Vec<wire::PodReport>,
     pub acknowledged: Vec<u64>,
     pub realised: Vec<wire::Realised>,
+    pub takes: Vec<wire::Take>,
 }
 
 /// The controller.
@@ -31,11 +32,27 @@ pub struct Controller {
 /// What a stream starts with, and where more goes.
 #[derive(Default)]
 struct Shared {
-    /// Everything said so far, as parts of frames: a new stream gets it all in one replacing frame.
+    /// Everything said so far, as parts of frames: who takes gets it all in one replacing frame.
     number: u64,
     state: Vec<wire::Change>,
     version: u64,
-    streams: Vec<mpsc::UnboundedSender<Result<wire::FromController, Status>>>,
+    streams: Vec<Stream>,
+}
+
+type Sender = mpsc::UnboundedSender<Result<wire::FromController, Status>>;
+
+struct Stream {
+    sender: Sender,
+    /// The number of the Take; none while it only listens.
+    take: Option<u64>,
+}
+
+impl Shared {
+    fn head(&self, sender: &Sender) -> bool {
+        let head = wire::Head { version: Some(version(self.version)), number: self.number, complete: false };
+        let head = from_controller::Message::Head(head);
+        sender.send(Ok(wire::FromController { message: Some(head) })).is_ok()
+    }
 }
 
 struct Service {
@@ -60,21 +77,29 @@ impl Control for Service {
                 match message.message {
                     Some(from_agent::Message::Hello(hello)) => {
                         heard.lock().unwrap().hellos.push(hello);
-                        let welcome = wire::Welcome { version: 1, controller: "test".into() };
+                        let welcome = wire::Welcome { version: 2, controller: "test".into(), ..Default::default() };
                         let welcome = from_controller::Message::Welcome(welcome);
                         let _ = sender.send(Ok(wire::FromController { message: Some(welcome) }));
                         let mut shared = shared.lock().unwrap();
                         if shared.number > 0 {
-                            for frame in parts(shared.number, true, shared.state.clone(), shared.version) {
-                                let _ = sender.send(Ok(frame));
-                            }
+                            shared.head(&sender);
                         }
-                        shared.streams.push(sender.clone());
+                        shared.streams.push(Stream { sender: sender.clone(), take: None });
+                    }
+                    Some(from_agent::Message::Take(take)) => {
+                        let mut shared = shared.lock().unwrap();
+                        for frame in parts(shared.number, true, take.number, shared.state.clone(), shared.version) {
+                            let _ = sender.send(Ok(frame));
+                        }
+                        for stream in shared.streams.iter_mut().filter(|stream| stream.sender.same_channel(&sender)) {
+                            stream.take = Some(take.number);
+                        }
+                        heard.lock().unwrap().takes.push(take);
                     }
                     Some(from_agent::Message::Pod(pod)) => heard.lock().unwrap().pods.push(pod),
                     Some(from_agent::Message::Acknowledge(done)) => heard.lock().unwrap().acknowledged.push(done.frame),
                     Some(from_agent::Message::Realised(realised)) => heard.lock().unwrap().realised.push(realised),
-                    None => {}
+                    _ => {}
                 }
             }
         });
@@ -82,14 +107,17 @@ impl Control for Service {
     }
 }
 
+fn version(source: u64) -> wire::Version {
+    wire::Version { every: source, whole: true, ..wire::Version::default() }
+}
+
 /// A frame in parts of a thousand changes.
-fn parts(number: u64, replace: bool, changes: Vec<wire::Change>, version: u64) -> Vec<wire::FromController> {
+fn parts(number: u64, replace: bool, take: u64, changes: Vec<wire::Change>, source: u64) -> Vec<wire::FromController> {
     let mut pieces: Vec<Vec<wire::Change>> = changes.chunks(1000).map(<[_]>::to_vec).collect();
     if pieces.is_empty() {
         pieces.push(Vec::new());
     }
     let last = pieces.len() - 1;
-    let version = wire::Version { source: [("NetworkPolicy".to_owned(), version)].into(), nodes: [].into() };
     pieces
         .into_iter()
         .enumerate()
@@ -99,7 +127,8 @@ fn parts(number: u64, replace: bool, changes: Vec<wire::Change>, version: u64) -
                 replace: replace && index == 0,
                 changes,
                 last: index == last,
-                version: (index == last).then(|| version.clone()),
+                version: (index == last).then(|| version(source)),
+                take,
             };
             wire::FromController { message: Some(from_controller::Message::Frame(frame)) }
         })
@@ -129,17 +158,21 @@ impl Controller {
         self.server.abort();
     }
 
-    /// Says this in one frame; its number. A stream's first frame replaces everything.
+    /// Says this in one frame; its number.
     pub fn say(&self, changes: Vec<wire::Change>) -> u64 {
         let mut shared = self.shared.lock().unwrap();
         shared.number += 1;
         shared.version += 1;
-        let first = shared.state.is_empty();
         shared.state.extend(changes.clone());
         let (number, version) = (shared.number, shared.version);
-        shared.streams.retain(|stream| {
-            parts(number, first, changes.clone(), version).into_iter().all(|part| stream.send(Ok(part)).is_ok())
+        let mut streams = std::mem::take(&mut shared.streams);
+        streams.retain(|stream| match stream.take {
+            None => shared.head(&stream.sender),
+            Some(take) => parts(number, false, take, changes.clone(), version)
+                .into_iter()
+                .all(|part| stream.sender.send(Ok(part)).is_ok()),
         });
+        shared.streams = streams;
         number
     }
 }

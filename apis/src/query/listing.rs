@@ -129,6 +129,9 @@ pub struct ControllerInfo {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionInfo {
+    /// Whether it takes its frames from this controller; otherwise it only listens.
+    #[serde(default)]
+    pub takes: bool,
     /// The last frame it was sent.
     pub sent_frame: u64,
     /// The last frame it acknowledged.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use apis::digest;
 use apis::stream as wire;
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -12,19 +13,35 @@ use crate::object::{IpBlock, PortRange, Protocol, Services, Text};
 use crate::plan::{ContentId, Direction, Name, Plan, Planned};
 use wire::change::Change as Kind;
 
-/// Encoded changes of objects as they are now, for those that some agent needed.
+/// An object as it is now: the change that says it, and what digests need.
+#[derive(Clone)]
+pub(super) struct Encoded {
+    pub change: Bytes,
+    /// Its content, as digests have it.
+    pub content: u64,
+    /// The bucket of its name.
+    pub bucket: u8,
+}
+
+/// Objects as they are now, for those that some agent needed; each is encoded once.
 #[derive(Default)]
-pub(super) struct Encodings(HashMap<Name, Bytes>);
+pub(super) struct Encodings(HashMap<Name, Encoded>);
 
 impl Encodings {
-    /// The change that says what an object is now; shared by all who get it.
-    pub fn of(&mut self, plan: &Plan, name: &Name) -> Option<Bytes> {
-        if let Some(encoded) = self.0.get(name) {
-            return Some(encoded.clone());
+    /// An object as it is now; shared by all who get it.
+    pub fn of(&mut self, plan: &Plan, name: &Name) -> Option<&Encoded> {
+        // Looked up first: cloning a name for each agent that needs it would cost more than it is worth.
+        if !self.0.contains_key(name) {
+            let change = encode(plan.object(name)?);
+            let (content, bucket) = (digest::content(&change), digest::bucket(&encode_removed(name)));
+            self.0.insert(name.clone(), Encoded { change, content, bucket });
         }
-        let encoded = encode(plan.object(name)?);
-        self.0.insert(name.clone(), encoded.clone());
-        Some(encoded)
+        self.0.get(name)
+    }
+
+    /// The change that says what an object is now.
+    pub fn change(&mut self, plan: &Plan, name: &Name) -> Option<Bytes> {
+        self.of(plan, name).map(|encoded| encoded.change.clone())
     }
 
     /// The object is not what it was, or is no more.

@@ -4,81 +4,67 @@
 //! encoded changes (`frame`).
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use apis::stream::{FromAgent, Hello, Welcome, from_agent};
+use apis::stream::{FromAgent, from_agent};
 use futures::Stream;
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::codegen::{Body, BoxFuture, Context, Poll, Service, StdError, http};
 use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::warn;
 
 use super::frame::{ControlCodec, Outgoing};
-use super::session::{Failure, RealisedFrame};
-use crate::event::{AgentEvent, Connected, Event, SessionId};
-use crate::object::{NodeName, PodKey, Text};
-use crate::state::PodReport;
+use super::greeting::{greeted, heard};
+use super::outbox::{Drain, Outbox, outbox};
+use crate::event::{AgentEvent, Event, SessionId};
+use crate::object::NodeName;
 
-/// The version of the protocol that is spoken here.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The versions of the protocol that are spoken here, newest first.
+pub const PROTOCOL_VERSIONS: [u32; 2] = [2, 1];
 
 /// The service that agents call.
 #[derive(Clone)]
 pub struct ControlService {
     events: mpsc::Sender<Event>,
     sessions: Arc<AtomicU64>,
-    name: Arc<str>,
 }
 
 impl ControlService {
-    /// A service whose streams become events; `name` tells agents which controller they talk to.
-    pub fn new(events: mpsc::Sender<Event>, name: &str) -> Self {
-        Self { events, sessions: Arc::default(), name: Arc::from(name) }
+    /// A service whose streams become events.
+    pub fn new(events: mpsc::Sender<Event>) -> Self {
+        Self { events, sessions: Arc::default() }
     }
 
     /// Opens a stream: what goes down it. The agent need not have said anything yet.
-    fn open(&self, incoming: Streaming<FromAgent>) -> impl Stream<Item = Result<Outgoing, Status>> + Send + use<> {
-        let (frames, outgoing) = mpsc::unbounded_channel();
+    fn open(&self, incoming: Streaming<FromAgent>) -> Drain {
+        let (outbox, drain) = outbox();
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        tokio::spawn(converse(session, incoming, frames, self.events.clone(), Arc::clone(&self.name)));
-        UnboundedReceiverStream::new(outgoing).map(|item| match item {
-            Outgoing::End(status) => Err(status),
-            item => Ok(item),
-        })
+        tokio::spawn(converse(session, incoming, outbox, self.events.clone()));
+        drain
     }
 }
 
-async fn converse(
-    session: SessionId,
-    mut incoming: Streaming<FromAgent>,
-    frames: mpsc::UnboundedSender<Outgoing>,
-    events: mpsc::Sender<Event>,
-    name: Arc<str>,
-) {
+async fn converse(session: SessionId, mut incoming: Streaming<FromAgent>, outbox: Outbox, events: mpsc::Sender<Event>) {
     let connected = match incoming.message().await {
-        Ok(Some(FromAgent { message: Some(from_agent::Message::Hello(hello)) })) => greeted(hello, frames.clone()),
+        Ok(Some(FromAgent { message: Some(from_agent::Message::Hello(hello)) })) => greeted(hello, outbox),
         Ok(_) => {
-            Err(Status::invalid_argument("the first message of a stream must be Hello; send it, with the node's name"))
+            let what = "the first message of a stream must be Hello; send it, with the node's name";
+            Err((outbox, Status::invalid_argument(what)))
         }
-        Err(status) => Err(status),
+        Err(status) => Err((outbox, status)),
     };
     let connected = match connected {
         Ok(connected) => connected,
-        Err(status) => {
+        Err((outbox, status)) => {
             warn!(%status, "an agent was refused");
-            // The stream may be gone already: then nobody is left to tell.
-            let _ = frames.send(Outgoing::End(status));
+            outbox.end(status);
             return;
         }
     };
     let node = connected.node.clone();
-    let _ = frames.send(Outgoing::Welcome(Welcome { version: PROTOCOL_VERSION, controller: name.to_string() }));
-    drop(frames); // from here on only the session sends, and dropping it ends the stream
+    // From here on only the session sends, and dropping it ends the stream.
     if events.send(Event::Agent(session, AgentEvent::Connected(connected))).await.is_ok() {
         listen(session, node, incoming, events).await;
     }
@@ -107,71 +93,6 @@ async fn listen(session: SessionId, node: NodeName, mut incoming: Streaming<From
             return;
         }
     }
-}
-
-fn heard(node: &NodeName, message: from_agent::Message) -> Option<AgentEvent> {
-    match message {
-        from_agent::Message::Hello(_) => {
-            warn!(%node, "an agent says Hello twice on one stream; the second is ignored");
-            None
-        }
-        from_agent::Message::Pod(report) => pod_report(node, report).map(AgentEvent::Pod),
-        from_agent::Message::Acknowledge(acknowledge) => Some(AgentEvent::Acknowledged(acknowledge.frame)),
-        from_agent::Message::Realised(realised) => {
-            let mut failures: Vec<Failure> = realised
-                .failures
-                .into_iter()
-                .map(|failure| Failure { object: failure.object, reason: failure.reason })
-                .collect();
-            failures.sort();
-            let version = realised.version.map_or(0, |version| oldest(&version));
-            Some(AgentEvent::Realised(RealisedFrame { frame: realised.frame, version, failures }))
-        }
-    }
-}
-
-fn greeted(hello: Hello, frames: mpsc::UnboundedSender<Outgoing>) -> Result<Connected, Status> {
-    if hello.node.is_empty() {
-        return Err(Status::invalid_argument("Hello.node is empty; start the agent with its node's name"));
-    }
-    if !hello.versions.contains(&PROTOCOL_VERSION) {
-        let spoken = hello.versions;
-        let message = format!(
-            "the agent of node {} speaks protocol versions {spoken:?}, this controller speaks {PROTOCOL_VERSION}; upgrade the older of the two",
-            hello.node
-        );
-        return Err(Status::failed_precondition(message));
-    }
-    let node = NodeName(Text::from(hello.node.as_str()));
-    let pods = hello.pods.into_iter().filter_map(|report| pod_report(&node, report)).collect();
-    let last = hello.last.unwrap_or_default();
-    let seen = last.nodes.iter();
-    let seen = seen.map(|(name, at)| (NodeName(Text::from(name.as_str())), at.boot.clone(), at.sequence)).collect();
-    Ok(Connected { node, boot: hello.boot, last: oldest(&last), seen, pods, frames })
-}
-
-/// The version up to which all kinds are known. In a directory they are all the same.
-fn oldest(version: &apis::stream::Version) -> u64 {
-    version.source.values().copied().min().unwrap_or(0)
-}
-
-/// A report as the state keeps it; None, and a word in the log, for one that cannot be read.
-fn pod_report(node: &NodeName, report: apis::stream::PodReport) -> Option<PodReport> {
-    let pod = PodKey { namespace: Text::from(report.namespace.as_str()), name: Text::from(report.name.as_str()) };
-    let mut addresses: Vec<IpAddr> = Vec::with_capacity(report.addresses.len());
-    for bytes in &report.addresses {
-        if let Ok(octets) = <[u8; 4]>::try_from(&bytes[..]) {
-            addresses.push(octets.into());
-        } else if let Ok(octets) = <[u8; 16]>::try_from(&bytes[..]) {
-            addresses.push(octets.into());
-        } else {
-            let length = bytes.len();
-            warn!(%node, %pod, length, "an agent reports an address that has neither 4 nor 16 bytes; the report is refused");
-            return None;
-        }
-    }
-    addresses.sort_by_key(IpAddr::is_ipv6);
-    Some(PodReport { sequence: report.sequence, pod, addresses: addresses.into_boxed_slice() })
 }
 
 impl NamedService for ControlService {

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use apis::stream::{FromController, change::Change as Kind, from_controller};
-use proptest::prelude::*;
-use prost::Message;
-use tokio::sync::mpsc;
-
 use super::*;
 use crate::drawn::{Happening, NODES, happenings};
 use crate::object::Text;
 use crate::state::Changed;
 use crate::watch::SourceEvent;
+use apis::stream::{FromController, change::Change as Kind, from_controller};
+use bytes::Bytes;
+use proptest::prelude::*;
+use prost::Message;
 
 /// Objects, by what kind they are and how they are named.
 type Objects = BTreeMap<(u8, Vec<u8>), Kind>;
@@ -19,25 +18,26 @@ type Objects = BTreeMap<(u8, Vec<u8>), Kind>;
 struct Agent {
     id: SessionId,
     node: NodeName,
-    frames: mpsc::UnboundedReceiver<Outgoing>,
+    frames: Drain,
     last: u64,
     told: Objects,
 }
 
 impl Agent {
     fn connect(number: u64, node: &str, publish: &mut Publish) -> Self {
-        let (sender, frames) = mpsc::unbounded_channel();
+        let (outbox, frames) = outbox();
         let (id, node) = (SessionId(number), NodeName(Text::from(node)));
-        let connected =
-            Connected { node: node.clone(), boot: Bytes::new(), last: 0, seen: vec![], pods: vec![], frames: sender };
-        publish.connect(id, connected);
+        let (boot, seen, pods) = (Bytes::new(), vec![], vec![]);
+        let connected = Connected { node: node.clone(), protocol: 1, boot, sequence: 0, last: 0, seen, pods, outbox };
+        publish.connect(id, connected, Bytes::new());
         Self { id, node, frames, last: 0, told: BTreeMap::new() }
     }
 
     /// Reads what has been sent; at most one frame, since none was acknowledged in between.
     fn read(&mut self) {
         let before = self.last;
-        while let Ok(Outgoing::Part(part)) = self.frames.try_recv() {
+        while let Some(Ok(next)) = self.frames.try_next() {
+            let Outgoing::Part(part) = next else { continue };
             let mut bytes = Vec::new();
             part.write(&mut bytes);
             let message = FromController::decode(bytes.as_slice()).unwrap().message;
@@ -78,7 +78,7 @@ impl Agent {
     }
 
     fn acknowledge(&self, publish: &mut Publish) {
-        publish.acknowledged(self.id, self.last);
+        publish.acknowledged(self.id, self.last, 0);
     }
 }
 
@@ -86,7 +86,7 @@ impl Agent {
 fn anew(state: &State, plan: &Plan, node: &str) -> Objects {
     let mut publish = Publish::default();
     let mut agent = Agent::connect(0, node, &mut publish);
-    publish.send(state, plan);
+    publish.send(state, plan, false);
     agent.read();
     agent.told
 }
@@ -111,7 +111,7 @@ proptest! {
             }
             let deltas = plan.update(&state, &changed);
             publish.plan_changed(&plan, &deltas);
-            publish.send(&state, &plan);
+            publish.send(&state, &plan, false);
             for (number, agent) in agents.iter_mut().enumerate() {
                 agent.read();
                 // Each agent is as slow as was drawn for this step.
@@ -123,7 +123,7 @@ proptest! {
         // Once all have acknowledged what they have, one more frame brings them up to date.
         for agent in &mut agents {
             agent.acknowledge(&mut publish);
-            publish.send(&state, &plan);
+            publish.send(&state, &plan, false);
             agent.read();
             let node = agent.node.to_string();
             prop_assert_eq!(&agent.told, &anew(&state, &plan, &node), "{}", node);
@@ -159,13 +159,13 @@ fn what_a_silent_agent_costs_is_bounded_by_objects_not_by_changes() {
     state.apply(SourceEvent::Upsert(Object::Pod(pod)), &mut Changed::default());
     let (mut plan, mut publish) = (Plan::of(&state), Publish::default());
     let mut agent = Agent::connect(0, "n1", &mut publish);
-    publish.send(&state, &plan);
+    publish.send(&state, &plan, false);
     for change in 1..1000 {
         let mut changed = Changed::default();
         state.apply(policy(change % 3 + 1), &mut changed);
         let deltas = plan.update(&state, &changed);
         publish.plan_changed(&plan, &deltas);
-        publish.send(&state, &plan);
+        publish.send(&state, &plan, false);
     }
     agent.read();
     assert_eq!(agent.last, 1, "nothing is sent before the first frame is acknowledged");

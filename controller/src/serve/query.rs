@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::event::SessionId;
 use crate::metrics::Metrics;
 use crate::object::NodeName;
 use crate::plan::Plan;
@@ -53,8 +52,8 @@ pub struct RealisedQuestion {
 struct Waiting {
     question: RealisedQuestion,
     answer: oneshot::Sender<RealisedAnswer>,
-    /// The frames that carry all that was asked for; None while not all of it has been taken in.
-    frames: Option<BTreeMap<SessionId, u64>>,
+    /// The change of the state by which all that was asked for was taken in; None while it has not been.
+    change: Option<u64>,
 }
 
 /// What the nodes have realised.
@@ -95,7 +94,7 @@ impl Answers {
             }
             Query::RealisedNow(question, answer) => answer.send(realised(&question, publish)).is_ok(),
             Query::Realised(question, answer) => {
-                self.waiting.push(Waiting { question, answer, frames: None });
+                self.waiting.push(Waiting { question, answer, change: None });
                 self.check(state, publish);
                 true
             }
@@ -127,26 +126,21 @@ impl Answers {
 
 impl Waiting {
     fn is_so(&mut self, state: &State, publish: &Publish) -> bool {
-        let Self { question, frames, .. } = self;
+        let Self { question, change, .. } = self;
         let taken_in = |(node, sequence): &(String, u64)| state.sequence_of(node) >= Some(*sequence);
         if state.source().version < question.version || !question.after.iter().all(taken_in) {
             return false;
         }
-        // A node that needs nothing of what was reported gets no frame for it: what counts is the frame that would carry it.
-        let frames = frames.get_or_insert_with(|| match question.after.as_slice() {
-            [] => BTreeMap::new(),
-            _ => publish.sessions().values().map(|session| (session.id(), session.frame_with_everything())).collect(),
-        });
+        let now = state.change();
+        let change = *change.get_or_insert(now);
         let sessions = publish.sessions();
         let asked = sessions.iter().filter(|(node, _)| question.asks_for(node));
         let mut found = 0;
         for (_, session) in asked {
             found += 1;
-            // A stream that began later began with everything.
-            let frame = frames.get(&session.id()).copied().unwrap_or(u64::from(!question.after.is_empty()));
-            let realised = session.realised();
-            let (realised_frame, version) = realised.map_or((0, 0), |realised| (realised.frame, realised.version));
-            if version < question.version || realised_frame < frame {
+            let version = session.realised().map_or(0, |realised| realised.version);
+            // A node that needs nothing of what was reported gets no frame for it, and obeys it all the same.
+            if version < question.version || (!question.after.is_empty() && session.obeys(now) < change) {
                 return false;
             }
         }
@@ -177,6 +171,7 @@ fn info(state: &State, plan: &Plan, publish: &Publish) -> ControllerInfo {
     let agents = sessions.iter().map(|(node, session)| {
         let realised = session.realised();
         let said = SessionInfo {
+            takes: session.takes(),
             sent_frame: session.sent(),
             acknowledged_frame: session.acknowledged_frame(),
             pending_changes: session.pending(),

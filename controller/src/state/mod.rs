@@ -5,6 +5,7 @@
 //! the order in which facts came in leaves no trace.
 
 mod report;
+mod version;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,6 +15,8 @@ use hashbrown::HashMap;
 use crate::object::{Labels, NetworkPolicy, Node, NodeName, Object, ObjectKey, Pod, PodKey, PolicyKey, Text};
 use crate::watch::{SourceError, SourceEvent};
 pub use report::{MAX_REPORTS_OF_A_NODE, NodeFacts, PodReport, Refused, Reports};
+pub use version::NodeVersion;
+use version::Versions;
 
 /// Everything that is known.
 #[derive(Default)]
@@ -24,6 +27,9 @@ pub struct State {
     policies: HashMap<PolicyKey, NetworkPolicy>,
     reports: Reports,
     source: SourceState,
+    versions: Versions,
+    /// What agents have seen of nodes that have not reported as much here.
+    awaited: HashMap<NodeName, NodeVersion>,
 }
 
 /// How far the source has told what it has.
@@ -75,7 +81,12 @@ impl State {
         match event {
             SourceEvent::Upsert(object) => self.upsert(object, changed),
             SourceEvent::Delete(key) => self.delete(key, changed),
-            SourceEvent::Version(version) => self.source.version = self.source.version.max(version),
+            SourceEvent::Version(version) => {
+                if version > self.source.version {
+                    self.source.version = version;
+                    self.versions.source_changed();
+                }
+            }
             SourceEvent::InSync(in_sync) => {
                 self.source.in_sync = in_sync;
                 self.source.has_been_in_sync |= in_sync;
@@ -134,6 +145,7 @@ impl State {
                 if self.nodes.remove(&name).is_some() {
                     changed.pods.extend(self.reports.pods_of(&name));
                     self.reports.node_deleted(&name);
+                    self.note_version(&name);
                     changed.nodes.insert(name);
                 }
             }
@@ -153,25 +165,65 @@ impl State {
         }
     }
 
-    /// An agent has said hello: what its node reported before is replaced.
+    /// An agent has said hello: what its node reported before is replaced. `sequence` is that of its last report.
     pub fn agent_connected(
         &mut self,
         node: &NodeName,
         boot: bytes::Bytes,
+        sequence: u64,
         pods: Vec<PodReport>,
         changed: &mut Changed,
     ) {
-        changed.pods.extend(self.reports.replace(node, boot, pods));
+        changed.pods.extend(self.reports.replace(node, boot, sequence, pods));
+        self.note_version(node);
     }
 
-    /// An agent has said what it saw of other nodes in earlier frames.
-    pub fn agent_has_seen(&mut self, seen: Vec<(NodeName, bytes::Bytes, u64)>) {
-        self.reports.seen(seen);
+    /// An agent has said what it saw of other nodes in earlier frames. Until they have reported as much here, what would be
+    /// published is older than what that agent has.
+    pub fn agent_has_seen(&mut self, seen: Vec<(NodeName, NodeVersion)>) {
+        for (node, version) in seen {
+            let told = self.versions.of(node.0.as_str());
+            let known = told.or(self.awaited.get(&node)).is_some_and(|known| is_as_new(known, &version));
+            if !known {
+                self.awaited.insert(node, version);
+            }
+        }
+    }
+
+    /// The nodes of the source whose reports agents have seen further than they are known here, in no order.
+    pub fn awaited(&self) -> impl Iterator<Item = &NodeName> {
+        self.awaited.keys().filter(|node| self.nodes.contains_key(*node))
+    }
+
+    /// They have been waited for long enough.
+    pub fn await_no_longer(&mut self) {
+        self.awaited.clear();
+    }
+
+    /// The latest boot of a node's agent that anyone has told of.
+    pub fn latest_boot(&self, node: &NodeName) -> bytes::Bytes {
+        let told = self.versions.of(node.0.as_str()).map(|version| &version.boot);
+        let seen = self.awaited.get(node).map(|version| &version.boot);
+        match (told, seen) {
+            (Some(told), Some(seen)) if apis::boot::is_earlier(told, seen) => seen.clone(),
+            (told, seen) => told.or(seen).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn note_version(&mut self, node: &NodeName) {
+        let Some(version) = self.reports.version_of(node.0.as_str()) else {
+            self.versions.forget(node);
+            return;
+        };
+        if self.awaited.get(node).is_some_and(|awaited| is_as_new(&version, awaited)) {
+            self.awaited.remove(node);
+        }
+        self.versions.set(node, version);
     }
 
     /// The sequence up to which a node's reports are known; None where it has reported nothing.
     pub fn sequence_of(&self, node: &str) -> Option<u64> {
-        self.reports.sequence_of(node)
+        self.versions.of(node).map(|version| version.sequence)
     }
 
     /// An agent's stream has ended. What it reported stays; it is forgotten only with its node.
@@ -180,6 +232,7 @@ impl State {
             changed.pods.extend(self.reports.pods_of(node));
         }
         self.reports.agent_gone(node, self.nodes.contains_key(node));
+        self.note_version(node);
     }
 
     /// An agent has reported one pod of its node. It is kept even where it does not count (see [`State::refusal`]), because it
@@ -190,6 +243,7 @@ impl State {
             Ok(touched) => changed.pods.extend(touched),
             Err(refused) => return Some(refused),
         }
+        self.note_version(node);
         if detached && !self.pods.contains_key(&pod) {
             self.reports.forget_detached(node, &pod);
         }
@@ -250,9 +304,19 @@ impl State {
         self.pods.values()
     }
 
-    /// The (boot, sequence) of every node that has reported, sorted by name.
-    pub fn node_versions(&self) -> Vec<(NodeName, bytes::Bytes, u64)> {
-        self.reports.versions()
+    /// The number of the last change of the version vector; numbers mean nothing to another process.
+    pub fn change(&self) -> u64 {
+        self.versions.change()
+    }
+
+    /// The nodes that have reported more since a change; since 0 it is all of them.
+    pub fn versions_since(&self, change: u64) -> impl Iterator<Item = (&NodeName, &NodeVersion)> {
+        self.versions.since(change)
+    }
+
+    /// The names of the source's nodes, in no order.
+    pub fn node_names(&self) -> impl Iterator<Item = &NodeName> {
+        self.nodes.keys()
     }
 
     /// How far the source has told what it has.
@@ -278,6 +342,15 @@ impl State {
             pods: self.pods.keys().cloned().collect(),
             policies: self.policies.keys().cloned().collect(),
         }
+    }
+}
+
+/// Whether what is known of a node is at least as new as what was seen of it. A later boot has told all its pods anew.
+fn is_as_new(known: &NodeVersion, seen: &NodeVersion) -> bool {
+    if known.boot == seen.boot {
+        known.sequence >= seen.sequence
+    } else {
+        !apis::boot::is_earlier(&known.boot, &seen.boot)
     }
 }
 

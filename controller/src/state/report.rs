@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use thiserror::Error;
 
+use super::version::NodeVersion;
 use crate::object::{NodeName, PodKey};
 
 /// The most reports kept of one node: far above what a kubelet runs (`maxPods` is 110 by default), and a bound on what an
@@ -64,18 +65,18 @@ pub struct NodeFacts {
 #[derive(Default)]
 pub struct Reports {
     nodes: HashMap<NodeName, NodeFacts>,
-    /// The newest (boot, sequence) of nodes that agents have seen in earlier frames.
-    seen: HashMap<NodeName, (Bytes, u64)>,
 }
 
 impl Reports {
-    /// Replaces all reports of a node; the pods whose report may have changed.
-    pub fn replace(&mut self, node: &NodeName, boot: Bytes, reports: Vec<PodReport>) -> HashSet<PodKey> {
+    /// Replaces all reports of a node; the pods whose report may have changed. `sequence` is that of its last report, which may
+    /// be of a pod that is gone.
+    pub fn replace(&mut self, node: &NodeName, boot: Bytes, sequence: u64, reports: Vec<PodReport>) -> HashSet<PodKey> {
         let facts = self.nodes.entry(node.clone()).or_default();
         let mut touched: HashSet<PodKey> = facts.pods.drain().map(|(pod, _)| pod).collect();
         if facts.boot != boot {
             (facts.boot, facts.sequence) = (boot, 0);
         }
+        facts.sequence = facts.sequence.max(sequence);
         facts.connected = true;
         for report in reports {
             touched.extend(facts.take(report).ok().flatten());
@@ -107,7 +108,6 @@ impl Reports {
 
     /// The node has left the source; its reports go too unless its agent is still here.
     pub fn node_deleted(&mut self, node: &NodeName) {
-        self.seen.remove(node);
         if self.nodes.get(node).is_some_and(|facts| !facts.connected) {
             self.nodes.remove(node);
         }
@@ -128,39 +128,10 @@ impl Reports {
         self.nodes.iter().flat_map(|(node, facts)| facts.pods.values().map(move |report| (node, report)))
     }
 
-    /// Agents have seen these in earlier frames.
-    ///
-    /// A node's greeting tells all its pods, but not the sequence of its last report where that was of a pod that is gone.
-    /// Agents refuse frames in which a sequence is lower than one that they have seen, so what they have seen of the same boot
-    /// is claimed: the greeting came after it and includes it.
-    pub fn seen(&mut self, seen: Vec<(NodeName, Bytes, u64)>) {
-        for (node, boot, sequence) in seen {
-            let held = self.seen.entry(node).or_default();
-            let lower = held.0 == boot && held.1 >= sequence;
-            if !lower {
-                *held = (boot, sequence);
-            }
-        }
-    }
-
-    /// The sequence up to which a node's reports are known; None where it has reported nothing.
-    pub fn sequence_of(&self, node: &str) -> Option<u64> {
-        let (node, facts) = self.nodes.get_key_value(node)?;
-        Some(self.sequence(node, facts))
-    }
-
-    /// The (boot, sequence) of every node, sorted by name.
-    pub fn versions(&self) -> Vec<(NodeName, Bytes, u64)> {
-        let nodes = self.nodes.iter();
-        let mut versions: Vec<_> =
-            nodes.map(|(node, facts)| (node.clone(), facts.boot.clone(), self.sequence(node, facts))).collect();
-        versions.sort();
-        versions
-    }
-
-    fn sequence(&self, node: &NodeName, facts: &NodeFacts) -> u64 {
-        let seen = self.seen.get(node).filter(|(boot, _)| *boot == facts.boot);
-        seen.map_or(facts.sequence, |(_, seen)| facts.sequence.max(*seen))
+    /// How far a node has reported; none where it has not.
+    pub fn version_of(&self, node: &str) -> Option<NodeVersion> {
+        let facts = self.nodes.get(node)?;
+        Some(NodeVersion { boot: facts.boot.clone(), sequence: facts.sequence })
     }
 }
 

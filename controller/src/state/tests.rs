@@ -85,9 +85,15 @@ fn an_older_report_does_not_count() {
     state.pod_reported(&node_name("a"), report(4, "web", Some(4)), changed);
     assert_eq!(addresses(&state, "web"), ["10.0.0.5"]);
     // A new boot of the agent counts anew, and its greeting replaces everything.
-    state.agent_connected(&node_name("a"), bytes::Bytes::from_static(b"2"), vec![report(1, "web", Some(1))], changed);
+    state.agent_connected(
+        &node_name("a"),
+        bytes::Bytes::from_static(b"2"),
+        1,
+        vec![report(1, "web", Some(1))],
+        changed,
+    );
     assert_eq!(addresses(&state, "web"), ["10.0.0.1"]);
-    state.agent_connected(&node_name("a"), bytes::Bytes::from_static(b"2"), vec![], changed);
+    state.agent_connected(&node_name("a"), bytes::Bytes::from_static(b"2"), 1, vec![], changed);
     assert_eq!(addresses(&state, "web"), ["10.0.9.9"], "nobody has reported it: its status counts");
 }
 
@@ -103,18 +109,33 @@ fn what_an_agent_can_make_the_controller_hold_is_bounded() {
     assert_eq!(refused, Some(Refused::TooMany));
     // Its node was never there: with its stream everything goes.
     state.agent_gone(&node_name("a"), changed);
-    assert_eq!((state.reports.iter().count(), state.node_versions().len()), (0, 0));
+    assert_eq!((state.reports.iter().count(), state.versions_since(0).count()), (0, 0));
 }
 
 #[test]
-fn what_agents_have_seen_of_the_same_boot_is_claimed_again() {
-    let boot = bytes::Bytes::from_static(b"1");
+fn what_agents_have_seen_is_awaited_until_its_node_has_said_as_much() {
+    let (first, later) = (apis::boot::of(1, [7; 8]).to_vec(), apis::boot::of(2, [7; 8]).to_vec());
+    let at = |boot: &[u8], sequence| NodeVersion { boot: bytes::Bytes::copy_from_slice(boot), sequence };
     let changed = &mut Changed::default();
-    let mut state = state(vec![node("a", "10.0.0.0/24")]);
-    state.agent_has_seen(vec![(node_name("a"), boot.clone(), 7), (node_name("a"), boot.clone(), 6)]);
-    assert_eq!(state.sequence_of("a"), None, "the node has not said anything yet");
-    state.agent_connected(&node_name("a"), boot, vec![report(3, "web", Some(2))], changed);
-    assert_eq!(state.sequence_of("a"), Some(7));
-    state.agent_connected(&node_name("a"), bytes::Bytes::from_static(b"2"), vec![report(3, "web", Some(2))], changed);
-    assert_eq!(state.sequence_of("a"), Some(3));
+    let mut state = state(vec![node("a", "10.0.0.0/24"), node("b", "10.0.1.0/24")]);
+    let awaited = |state: &State| state.awaited().map(ToString::to_string).collect::<Vec<_>>();
+    state.agent_has_seen(vec![
+        (node_name("a"), at(&first, 7)),
+        (node_name("a"), at(&first, 6)),
+        (node_name("gone"), at(&first, 1)),
+    ]);
+    assert_eq!(awaited(&state), ["a"], "a node that the source does not have is not waited for");
+    state.agent_connected(&node_name("a"), first.clone().into(), 6, vec![report(3, "web", Some(2))], changed);
+    assert_eq!((awaited(&state), state.sequence_of("a")), (vec!["a".to_owned()], Some(6)));
+    state.pod_reported(&node_name("a"), report(7, "web", Some(3)), changed);
+    assert_eq!(awaited(&state).len(), 0);
+    // A later life of the agent has told everything; an earlier one has not.
+    state.agent_has_seen(vec![(node_name("a"), at(&later, 1))]);
+    assert_eq!((awaited(&state).len(), state.latest_boot(&node_name("a"))), (1, later.clone().into()));
+    state.agent_connected(&node_name("a"), later.into(), 1, vec![], changed);
+    state.agent_has_seen(vec![(node_name("a"), at(&first, 99))]);
+    assert_eq!(awaited(&state).len(), 0);
+    state.agent_has_seen(vec![(node_name("b"), at(&first, 1))]);
+    state.await_no_longer();
+    assert_eq!(awaited(&state).len(), 0);
 }

@@ -10,11 +10,12 @@ use std::process::{Child, Command, Stdio};
 use apis::stream::change::Change as Kind;
 use apis::stream::control_client::ControlClient;
 use apis::stream::{
-    Acknowledge, Change, Frame, FromAgent, FromController, Hello, PodReport, Realised, Version, from_agent,
+    Acknowledge, Change, Frame, FromAgent, FromController, Head, Hello, PodReport, Realised, Take, Version, from_agent,
     from_controller,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
 
 /// A running controller; ends with this value.
@@ -40,9 +41,21 @@ impl Controller {
 
     /// Starts it over a directory that is there already.
     pub fn start_in(folder: tempfile::TempDir) -> Self {
+        let source = folder.path().join("cluster");
+        Self::launch(folder, &source)
+    }
+
+    /// Starts another over the same source, with a status directory of its own.
+    pub fn start_beside(other: &Self) -> Self {
+        Self::launch(tempfile::tempdir().unwrap(), &other.source())
+    }
+
+    fn launch(folder: tempfile::TempDir, source: &Path) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ferrant-controller"))
             .arg("--source")
-            .arg(folder.path().join("cluster"))
+            .arg(source)
+            .arg("--status")
+            .arg(folder.path().join("status"))
             .arg("--serve")
             .arg(folder.path().join("serve.sock"))
             .args(["--listen", "127.0.0.1:0", "--check-plan", "--log", "info"])
@@ -66,6 +79,13 @@ impl Controller {
             }
         });
         Self { folder, process, port }
+    }
+
+    /// Its memory now, in KiB (`VmRSS`).
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Ends it as an operator would; its directory.
@@ -137,6 +157,8 @@ pub struct Agent {
     up: mpsc::Sender<FromAgent>,
     down: Streaming<FromController>,
     frames: usize,
+    protocol: u32,
+    pub heads: Vec<Head>,
 }
 
 impl Agent {
@@ -145,26 +167,68 @@ impl Agent {
     }
 
     pub async fn connect_with_last(controller: &Controller, node: &str, pods: Vec<PodReport>, last: u64) -> Self {
-        let last = (last > 0).then(|| Version { source: [("Pod".to_owned(), last)].into(), nodes: [].into() });
-        Self::welcomed(Self::open(controller, node, pods, last, vec![1]).await).await
+        let last = (last > 0).then(|| Version { source: [("Pod".to_owned(), last)].into(), ..Version::default() });
+        Self::welcomed(Self::open(controller, node, pods, 0, last, vec![1]).await).await
+    }
+
+    /// Connects anew, with the sequence of the last report, which may be of a pod that is gone.
+    pub async fn connect_again(controller: &Controller, node: &str, pods: Vec<PodReport>, sequence: u64) -> Self {
+        Self::welcomed(Self::open(controller, node, pods, sequence, None, vec![1]).await).await
     }
 
     /// Connects with what was accepted of an earlier stream.
     pub async fn connect_after(controller: &Controller, node: &str, last: Version) -> Self {
-        Self::welcomed(Self::open(controller, node, vec![], Some(last), vec![1]).await).await
+        Self::welcomed(Self::open(controller, node, vec![], 0, Some(last), vec![1]).await).await
     }
 
     async fn welcomed(mut agent: Self) -> Self {
         match agent.down.message().await.unwrap().unwrap().message {
-            Some(from_controller::Message::Welcome(welcome)) => assert_eq!(welcome.version, 1),
+            Some(from_controller::Message::Welcome(welcome)) => assert_eq!(welcome.version, agent.protocol),
             other => panic!("the first message is {other:?}"),
         }
         agent
     }
 
+    /// One of protocol version 2, which listens until it takes.
+    pub async fn listen(controller: &Controller, node: &str, pods: Vec<PodReport>, sequence: u64) -> Self {
+        Self::welcomed(Self::open(controller, node, pods, sequence, None, vec![2]).await).await
+    }
+
+    /// Wants its frames from here.
+    pub async fn take(&mut self, number: u64, digests: Vec<u64>) {
+        self.say(from_agent::Message::Take(Take { number, digests })).await;
+    }
+
+    /// The next message but Heads.
+    pub async fn said(&mut self) -> from_controller::Message {
+        loop {
+            let message = self.down.message().await.unwrap().expect("the stream goes on").message.unwrap();
+            match message {
+                from_controller::Message::Head(head) => self.heads.push(head),
+                other => return other,
+            }
+        }
+    }
+
+    /// The next Head that is like this; there is nothing else before it.
+    pub async fn head_with(&mut self, like: impl Fn(&Head) -> bool) -> Head {
+        loop {
+            let message = self.down.message().await.unwrap().expect("the stream goes on").message.unwrap();
+            let from_controller::Message::Head(head) = message else { panic!("not a head: {message:?}") };
+            self.heads.push(head.clone());
+            if like(&head) {
+                return head;
+            }
+        }
+    }
+
+    pub async fn acknowledge_head(&mut self, head: u64) {
+        self.say(from_agent::Message::Acknowledge(Acknowledge { frame: 0, head })).await;
+    }
+
     /// The reason why the controller does not speak to an agent of other versions.
     pub async fn refused(controller: &Controller, node: &str, versions: Vec<u32>) -> Status {
-        let mut agent = Self::open(controller, node, vec![], None, versions).await;
+        let mut agent = Self::open(controller, node, vec![], 0, None, versions).await;
         agent.down.message().await.unwrap_err()
     }
 
@@ -172,27 +236,32 @@ impl Agent {
         controller: &Controller,
         node: &str,
         pods: Vec<PodReport>,
+        sequence: u64,
         last: Option<Version>,
         versions: Vec<u32>,
     ) -> Self {
-        let mut client = ControlClient::connect(format!("http://127.0.0.1:{}", controller.port)).await.unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", controller.port)).unwrap();
+        // Small, so that what an agent does not read stays with the controller.
+        let endpoint = endpoint.initial_stream_window_size(65_535);
+        let mut client = ControlClient::new(endpoint.connect().await.unwrap());
+        let protocol = versions[0];
         let (up, outgoing) = mpsc::channel(16);
         // Opened before anything is said: the controller must not wait for the greeting to answer.
         let down = client.stream(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
         let boot = bytes::Bytes::from_static(b"boot");
-        let hello = Hello { node: node.to_owned(), versions, boot, last, pods };
+        let hello = Hello { node: node.to_owned(), versions, boot, last, pods, sequence };
         up.send(FromAgent { message: Some(from_agent::Message::Hello(hello)) }).await.unwrap();
-        Self { up, down, frames: 0 }
+        Self { up, down, frames: 0, protocol, heads: Vec::new() }
     }
 
     /// The next frame, all its parts.
     pub async fn frame(&mut self) -> Frame {
         let mut whole: Option<Frame> = None;
         loop {
-            let message = self.down.message().await.unwrap().expect("the stream goes on");
-            let Some(from_controller::Message::Frame(part)) = message.message else { panic!("not a frame") };
-            let frame =
-                whole.get_or_insert_with(|| Frame { number: part.number, replace: part.replace, ..Frame::default() });
+            let message = self.said().await;
+            let from_controller::Message::Frame(part) = message else { panic!("not a frame: {message:?}") };
+            let Frame { number, replace, take, .. } = part;
+            let frame = whole.get_or_insert_with(|| Frame { number, replace, take, ..Frame::default() });
             assert_eq!(frame.number, part.number);
             frame.changes.extend(part.changes);
             if part.last {
@@ -240,11 +309,15 @@ impl Agent {
     }
 
     pub async fn acknowledge(&mut self, frame: u64) {
-        self.say(from_agent::Message::Acknowledge(Acknowledge { frame })).await;
+        self.say(from_agent::Message::Acknowledge(Acknowledge { frame, head: 0 })).await;
+    }
+
+    pub async fn say_keys(&mut self, keys: apis::stream::Keys) {
+        self.say(from_agent::Message::Keys(keys)).await;
     }
 
     pub async fn realise(&mut self, frame: &Frame) {
-        let realised = Realised { frame: frame.number, version: frame.version.clone(), failures: vec![] };
+        let realised = Realised { frame: frame.number, version: frame.version.clone(), failures: vec![], head: 0 };
         self.say(from_agent::Message::Realised(realised)).await;
     }
 

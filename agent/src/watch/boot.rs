@@ -1,0 +1,52 @@
+//! What tells this life of the agent from its others, and that it is the latest.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+
+/// Draws a boot: its number is the time, or one more than the last where the clock is behind that, which is kept in a file.
+///
+/// # Errors
+/// When there is no randomness, or the number cannot be kept.
+pub fn draw(path: &Path) -> anyhow::Result<[u8; apis::boot::LENGTH]> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let now = u64::try_from(now).unwrap_or(u64::MAX);
+    let number = now.max(last(path).map_or(0, |last| last.saturating_add(1)));
+    keep(path, number).with_context(|| format!("{}: the number of this start cannot be kept", path.display()))?;
+    let mut random = [0; 8];
+    fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("/dev/urandom")?;
+    Ok(apis::boot::of(number, random))
+}
+
+/// The number of the last start. A file that says nothing is as good as none: the clock counts.
+fn last(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn keep(path: &Path, number: u64) -> io::Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, format!("{number}\n"))?;
+    fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_start_is_later_than_the_last_whatever_the_clock_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("boot");
+        let first = draw(&path).unwrap();
+        let second = draw(&path).unwrap();
+        assert!(apis::boot::is_earlier(&first, &second));
+        keep(&path, u64::MAX - 7).unwrap();
+        let number = |boot: &[u8]| apis::boot::number(boot).unwrap();
+        assert_eq!(number(&draw(&path).unwrap()), u64::MAX - 6);
+        fs::write(&path, "no number").unwrap();
+        assert!(number(&draw(&path).unwrap()) < u64::MAX / 2, "the clock counts");
+    }
+}
