@@ -11,6 +11,7 @@
 //! killed loses its processes with it; its names are removed by the next lab.
 
 mod binaries;
+mod controllers;
 mod datapath;
 mod http;
 mod leftovers;
@@ -27,14 +28,14 @@ mod switch;
 pub mod underlay;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 
 pub use binaries::Binaries;
+use controllers::Controller;
 pub use datapath::Datapath;
 pub use http::{Answer, get, post};
 pub use leftovers::Leftovers;
@@ -50,9 +51,6 @@ pub use underlay::Underlay;
 
 /// How many pods are attached at once, over all nodes.
 const ATTACHED_AT_ONCE: usize = 8;
-
-/// The controller's gRPC port.
-const CONTROLLER_PORT: u16 = 10350;
 
 /// What a pipeline without policy does instead; it shows which stories notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,12 +72,14 @@ pub struct Options {
     pub debug_verdict: Option<DebugVerdict>,
     /// The daemons' log filter, when not their default.
     pub log: Option<String>,
+    /// How many controllers there are.
+    pub controllers: usize,
 }
 
 impl Options {
     /// An ordinary lab on this datapath.
     pub fn new(datapath: Datapath) -> Self {
-        Self { datapath, tunnel: None, debug_verdict: None, log: None }
+        Self { datapath, tunnel: None, debug_verdict: None, log: None, controllers: 1 }
     }
 
     fn agent_flags(&self) -> Vec<String> {
@@ -98,7 +98,7 @@ impl Options {
 /// A cluster that is up. Fields are dropped in this order.
 pub struct Lab {
     pods: BTreeMap<String, Arc<Pod>>,
-    controller: Option<Daemon>,
+    controllers: Vec<Controller>,
     nodes: Vec<Node>,
     underlay: Underlay,
     source: Source,
@@ -118,7 +118,9 @@ impl Lab {
         for (file, text) in files {
             lab.source.write(file, text)?;
         }
-        lab.start_controller()?;
+        for index in 0..lab.controllers.len() {
+            lab.start_controller(index)?;
+        }
         for index in 0..lab.nodes.len() {
             lab.start_agent(index)?;
         }
@@ -142,9 +144,10 @@ impl Lab {
         };
         let (underlay, nodes) = made.await.context("starting the nodes panicked")??;
         let pace = Pace::of(datapath);
+        let controllers = (0..options.controllers).map(|_| Controller::default()).collect();
         Ok(Self {
             pods: BTreeMap::new(),
-            controller: None,
+            controllers,
             nodes,
             underlay,
             source,
@@ -157,42 +160,11 @@ impl Lab {
         })
     }
 
-    /// Starts the controller, or starts it again.
-    pub fn start_controller(&mut self) -> Result<()> {
-        self.controller = None;
-        let text = |path: &Path| path.display().to_string();
-        let mut command = vec![
-            text(&self.binaries.controller),
-            "--source".to_owned(),
-            text(self.source.folder()),
-            "--status".to_owned(),
-            text(&self.folder.path().join("status")),
-            "--listen".to_owned(),
-            format!("[::]:{CONTROLLER_PORT}"),
-            "--serve".to_owned(),
-            text(&self.controller_socket()),
-        ];
-        if let Some(filter) = &self.options.log {
-            command.extend(["--log".to_owned(), filter.clone()]);
-        }
-        let log = self.folder.path().join("controller.log");
-        self.controller = Some(Daemon::start(&self.underlay.namespace, "the controller", &command, &log)?);
-        Ok(())
-    }
-
-    /// Ends the controller as a failing machine would.
-    pub fn stop_controller(&mut self) {
-        self.controller = None;
-    }
-
     /// Starts the agent of a node, or starts it again.
     pub fn start_agent(&mut self, index: usize) -> Result<()> {
-        // The controller is at both addresses of its leg.
-        let ipv4 = self.nodes[index].plan().addresses.iter().any(IpAddr::is_ipv4);
-        let leg = if ipv4 { IpAddr::V4(underlay::CONTROLLER) } else { IpAddr::V6(underlay::CONTROLLER_V6) };
-        let controller = format!("http://{}", SocketAddr::new(leg, CONTROLLER_PORT));
+        let controllers = self.controller_urls(index);
         let flags = self.options.agent_flags();
-        self.nodes[index].start_agent(&self.binaries.agent, &controller, self.options.datapath, &flags)
+        self.nodes[index].start_agent(&self.binaries.agent, &controllers, self.options.datapath, &flags)
     }
 
     /// Attaches pods through the CNI plugin, several at once. Pods of the host's network and ended ones are passed over.
@@ -285,11 +257,6 @@ impl Lab {
         self.pace
     }
 
-    /// Where the controller answers questions.
-    pub fn controller_socket(&self) -> PathBuf {
-        self.folder.path().join("controller.sock")
-    }
-
     /// Its folder, for what a command wants to keep beside it as long as it lives.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -305,7 +272,11 @@ impl Lab {
 
     /// Every daemon of the lab.
     pub fn daemons(&mut self) -> Vec<&mut Daemon> {
-        self.controller.iter_mut().chain(self.nodes.iter_mut().flat_map(Node::daemons)).collect()
+        self.controllers
+            .iter_mut()
+            .filter_map(|one| one.daemon.as_mut())
+            .chain(self.nodes.iter_mut().flat_map(Node::daemons))
+            .collect()
     }
 
     /// Takes the lab down and names what it left behind; empty is right.
@@ -313,8 +284,8 @@ impl Lab {
         for daemon in self.daemons() {
             daemon.kill();
         }
-        let Self { pods, controller, nodes, underlay, folder, leftovers, .. } = self;
-        drop((pods, controller, nodes, underlay));
+        let Self { pods, controllers, nodes, underlay, folder, leftovers, .. } = self;
+        drop((pods, controllers, nodes, underlay));
         if let Err(error) = folder.close() {
             return vec![format!("the lab's folder: {error}")];
         }

@@ -78,15 +78,19 @@ impl Node {
     }
 
     /// Starts (or starts again) the agent with what every node's agent needs to know and `more` flags.
-    pub fn start_agent(&mut self, program: &Path, controller: &str, datapath: Datapath, more: &[String]) -> Result<()> {
+    pub fn start_agent(
+        &mut self,
+        program: &Path,
+        controllers: &[String],
+        datapath: Datapath,
+        more: &[String],
+    ) -> Result<()> {
         self.agent = None;
         let text = |path: &Path| path.display().to_string();
         let mut command = vec![
             text(program),
             "--node".to_owned(),
             self.plan.name.clone(),
-            "--controller".to_owned(),
-            controller.to_owned(),
             "--run-dir".to_owned(),
             text(&self.agent_folder),
             "--ovsdb".to_owned(),
@@ -98,6 +102,7 @@ impl Node {
             "--datapath".to_owned(),
             datapath.to_string(),
         ];
+        command.extend(controllers.iter().flat_map(|url| ["--controller".to_owned(), url.clone()]));
         command.extend_from_slice(more);
         let log = self.agent_folder.join("agent.log");
         let name = format!("the agent of {}", self.plan.name);

@@ -24,20 +24,22 @@ impl Lab {
         self.nodes[index].restart_switch()
     }
 
-    /// Kills the controller, starts it again, and waits until every node has its state from it.
-    pub async fn restart_controller(&mut self) -> Result<()> {
-        self.start_controller()?;
+    /// Kills a controller, starts it again, and waits until every node obeys the source.
+    pub async fn restart_controller(&mut self, index: usize) -> Result<()> {
+        self.start_controller(index)?;
         self.wait_for_daemons()?;
         self.settle().await.map(drop)
     }
 
-    pub(super) fn wait_for_daemons(&mut self) -> Result<()> {
-        let controller_socket = self.controller_socket();
-        let controller = self.controller.as_mut().context("the controller is not started")?;
-        self.pace.until("the controller to serve", Duration::from_secs(15), || {
-            controller.check()?;
-            Ok(accepts(&controller_socket))
-        })?;
+    /// Waits until all daemons that run answer.
+    pub fn wait_for_daemons(&mut self) -> Result<()> {
+        let pace = self.pace;
+        for (socket, controller) in self.controllers_up() {
+            pace.until("the controller to serve", Duration::from_secs(15), || {
+                controller.check()?;
+                Ok(accepts(&socket))
+            })?;
+        }
         for node in &mut self.nodes {
             let sockets = [node.agent_socket(), node.cni_socket()];
             let agent = node.agent_mut().context("the agent is not started")?;
@@ -84,8 +86,9 @@ impl Lab {
     pub(super) fn explained(&self, error: anyhow::Error) -> anyhow::Error {
         let agents = self.nodes.iter().filter_map(Node::agent);
         let logs = self
-            .controller
+            .controllers
             .iter()
+            .filter_map(|controller| controller.daemon.as_ref())
             .chain(agents)
             .map(|daemon| format!("the end of the log of {}:\n{}", daemon.name(), daemon.log_end()));
         anyhow::Error::msg(format!("{error:#}\n{}", logs.collect::<String>().trim_end()))

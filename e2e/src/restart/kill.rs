@@ -42,7 +42,7 @@ pub async fn round(scene: &mut Scene, kind: Kind, number: u16, control: Seen) ->
             from.elapsed()
         }
         Kind::Controller => {
-            scene.stage.lab().restart_controller().await?;
+            scene.stage.lab().restart_controller(0).await?;
             let back = from.elapsed();
             scene.add_late_pod().await?;
             back

@@ -13,6 +13,7 @@
 //!   pod shop/web on node-a app=web TCP/80=http UDP/53
 //!   serve outside TCP/443
 //!   tunnel vxlan
+//!   controllers 2                                 (one, where nothing is said)
 //!
 //! apply deny.yaml                                 a file of the source directory: added, or edited
 //!   apiVersion: …
@@ -22,7 +23,9 @@
 //!   pod shop/new on node-b app=new TCP/80
 //! attach watched by shop/client                   … while these flood the new pod: nothing may arrive
 //! detach shop/new
-//! restart agent node-a | controller
+//! restart agent node-a | controller [1]
+//! start | stop | pause | resume controller 1      a paused one keeps its connections and says nothing
+//! part node-a from controller 1                   what they send each other is lost; `rejoin node-a with controller 1` ends it
 //! restart switch node-a while shop/client floods shop/web    nothing may arrive meanwhile
 //! neighbour shop/client                           the pod sends to the node's own MAC from now on
 //!

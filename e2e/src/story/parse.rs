@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::antctl::normal;
-use super::step::{ForgeLine, ProbeLine, Seen, Size, Step, Story};
+use super::step::{ControllerStep, ForgeLine, ProbeLine, Seen, Size, Step, Story};
 use crate::probe::{Forgery, Protocol, Verdict};
 
 /// Reads a story's file.
@@ -30,6 +30,7 @@ pub fn parse(name: &str, text: &str) -> Result<Story> {
         about: about(text),
         not_about_policy: None,
         tunnel: None,
+        controllers: 1,
         files: Vec::new(),
         servers: Vec::new(),
         steps: Vec::new(),
@@ -107,7 +108,14 @@ fn read_block(story: &mut Story, block: Block<'_>) -> Result<()> {
             senders: senders.iter().map(owned).collect(),
             target: owned(target),
         },
-        ["restart", "controller"] => Step::RestartController,
+        ["restart", "controller"] => Step::RestartController(0),
+        ["restart", "controller", number] => Step::RestartController(controller(number)?),
+        ["start", "controller", number] => Step::Controller(ControllerStep::Start, controller(number)?),
+        ["stop", "controller", number] => Step::Controller(ControllerStep::Stop, controller(number)?),
+        ["pause", "controller", number] => Step::Controller(ControllerStep::Pause, controller(number)?),
+        ["resume", "controller", number] => Step::Controller(ControllerStep::Resume, controller(number)?),
+        ["part", node, "from", "controller", number] => Step::Part(owned(node), controller(number)?),
+        ["rejoin", node, "with", "controller", number] => Step::Rejoin(owned(node), controller(number)?),
         ["neighbour", pod] => Step::Neighbour(owned(pod)),
         ["probe"] => Step::Probe(lines(&block.body, probe_line)?),
         ["eventually"] => Step::Eventually(lines(&block.body, probe_line)?),
@@ -154,8 +162,9 @@ fn read_cluster(story: &mut Story, body: &[(usize, &str)]) -> Result<()> {
                     let (protocol, port, _) = served(port)?;
                     story.servers.push(((*place).to_owned(), protocol, port));
                 }
+                ["controllers", count] => story.controllers = controller(count)?,
                 ["tunnel", kind] => story.tunnel = Some((*kind).to_owned()),
-                _ => bail!("a cluster has lines that begin with pod, namespace, node, serve or tunnel"),
+                _ => bail!("a cluster has lines that begin with pod, namespace, node, serve, controllers or tunnel"),
             }
             Ok(())
         };
@@ -263,6 +272,10 @@ fn protocol(text: &str) -> Result<Protocol> {
         "ICMP" => Ok(Protocol::Icmp),
         _ => bail!("`{text}` is not TCP, UDP, SCTP or ICMP"),
     }
+}
+
+fn controller(text: &str) -> Result<usize> {
+    text.parse().ok().filter(|number| *number < 10).with_context(|| format!("`{text}` is no number of controllers"))
 }
 
 fn port(text: &str) -> Result<u16> {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;
 
 use super::antctl;
-use super::step::{ForgeLine, ProbeLine, Seen, Size, Step, Story};
+use super::step::{ControllerStep, ForgeLine, ProbeLine, Seen, Size, Step, Story};
 use crate::cluster::{complete, read_texts};
 use crate::lab::{DebugVerdict, Options, PodPlan, run};
 use crate::probe::{Conversation, Forged, Forgery, Protocol, Verdict, send_forged};
@@ -76,7 +76,8 @@ pub async fn tell_once(story: &Story, options: &Options) -> Result<Outcome> {
 pub async fn tell(story: &Story, options: Options, stop_early: bool) -> Result<Telling> {
     let cluster = complete(read_texts(story.files.clone()));
     ensure!(cluster.invalid.is_empty(), "the story's cluster is refused: {}", cluster.invalid.join("; "));
-    let options = Options { tunnel: story.tunnel.clone().or(options.tunnel), ..options };
+    let tunnel = story.tunnel.clone().or(options.tunnel);
+    let options = Options { tunnel, controllers: story.controllers, ..options };
     let mut stage = Stage::set(options, cluster, &|_| {}).await?;
     for (place, protocol, port) in &story.servers {
         let place = stage.place(place)?;
@@ -116,7 +117,10 @@ impl Teller {
                 self.judge(line, &format!("packets that reached {target} meanwhile"), "0", &arrived.to_string());
                 Ok(())
             }
-            Step::RestartController => self.stage.lab().restart_controller().await,
+            Step::RestartController(index) => self.stage.lab().restart_controller(*index).await,
+            Step::Controller(what, index) => self.controller(*what, *index),
+            Step::Part(node, controller) => self.stage.lab().part(node, *controller),
+            Step::Rejoin(node, controller) => self.stage.lab().rejoin(node, *controller),
             Step::Neighbour(pod) => self.neighbour(pod).await,
             Step::Probe(probes) => self.probe(probes).await,
             Step::Eventually(probes) => self.eventually(probes).await,
@@ -143,6 +147,19 @@ impl Teller {
             }
         }
         Ok(())
+    }
+
+    fn controller(&mut self, what: ControllerStep, index: usize) -> Result<()> {
+        let lab = self.stage.lab();
+        match what {
+            ControllerStep::Start => {
+                lab.start_controller(index)?;
+                lab.wait_for_daemons()
+            }
+            ControllerStep::Stop => lab.stop_controller(index),
+            ControllerStep::Pause => lab.pause_controller(index),
+            ControllerStep::Resume => lab.resume_controller(index),
+        }
     }
 
     fn judge(&mut self, line: usize, what: &str, expected: &str, seen: &str) {

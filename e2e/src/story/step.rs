@@ -13,6 +13,8 @@ pub struct Story {
     pub not_about_policy: Option<String>,
     /// The tunnel's type.
     pub tunnel: Option<String>,
+    /// How many controllers there are.
+    pub controllers: usize,
     /// The manifests of the cluster at first: file and text.
     pub files: Vec<(String, String)>,
     /// Servers beside those of pods: place, protocol, port.
@@ -57,8 +59,14 @@ pub enum Step {
         /// Whom.
         target: String,
     },
-    /// The controller dies and comes back.
-    RestartController,
+    /// A controller dies and comes back.
+    RestartController(usize),
+    /// Something happens to a controller.
+    Controller(ControllerStep, usize),
+    /// What a node and a controller send each other is lost from now on.
+    Part(String, usize),
+    /// It is not lost any more.
+    Rejoin(String, usize),
     /// A pod takes its node's own MAC for its gateway's.
     Neighbour(String),
     /// Packets, many at once.
@@ -95,6 +103,19 @@ pub enum Step {
     },
     /// Packets that no honest socket sends.
     Forge(Vec<(usize, ForgeLine)>),
+}
+
+/// What happens to a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControllerStep {
+    /// It comes.
+    Start,
+    /// It dies.
+    Stop,
+    /// It stands still, with its connections.
+    Pause,
+    /// It goes on.
+    Resume,
 }
 
 /// A packet and what must become of it.

@@ -111,7 +111,7 @@ async fn fill(lab: &mut Lab) -> Result<Round> {
     node.forget_agent_state()?;
     node.restart_switch()?;
     let start = Instant::now();
-    lab.start_controller()?;
+    lab.start_controller(0)?;
     in_sync(lab).await?;
     let controller_load = start.elapsed();
     let agent = lab.nodes()[0].agent_socket();
