@@ -82,7 +82,7 @@ pub const HOST_ORIGIN: Register = Register::new("host_origin", "the node itself 
 /// Set when a rule names ports for the source pod; keeps ports out of the megaflow otherwise.
 pub const EGRESS_PORT_RULES: Register =
     Register::new("egress_port_rules", "some egress rule of the source pod names ports", Field::Reg(0), 10, 1)
-        .live(Table::Classifier, Table::EgressRule);
+        .live(Table::SourceIdentity, Table::EgressRule);
 /// The same for the destination pod.
 pub const INGRESS_PORT_RULES: Register =
     Register::new("ingress_port_rules", "some ingress rule of the destination pod names ports", Field::Reg(0), 11, 1)
@@ -117,7 +117,7 @@ pub const OUTPUT_PORT: Register = Register::new("output_port", "the port the pac
     .live(Table::Routing, Table::Output);
 /// The source's identity.
 pub const SOURCE_IDENTITY: Register = Register::new("source_identity", "who sent the packet", Field::Reg(2), 0, 32)
-    .live(Table::Classifier, Table::IngressBaseline);
+    .live(Table::SourceIdentity, Table::IngressBaseline);
 /// The destination's identity.
 pub const DESTINATION_IDENTITY: Register =
     Register::new("destination_identity", "who the packet is for, after the service choice", Field::Reg(3), 0, 32)

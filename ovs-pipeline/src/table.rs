@@ -59,7 +59,6 @@ const fn reserved(next: &'static [Table]) -> TableSpec {
     TableSpec { matches: &[], reads: &[], writes: &[], next, miss: Miss::Goto(next[0]) }
 }
 
-const L3: &[Field] = &[Field::EthType, Field::Ipv4Src, Field::Ipv6Src];
 const POLICY_FIELDS: &[Field] = &[
     Field::EthType,
     Field::IpProto,
@@ -98,11 +97,11 @@ const EGRESS_WRITES: &[Register] = &[register::EGRESS_VERDICT, register::EGRESS_
 const INGRESS_WRITES: &[Register] = &[register::INGRESS_VERDICT, register::INGRESS_RULE];
 
 tables! {
-    /// Tells where a packet came from by the port it entered, and who sent it when that is a pod of this node.
+    /// Tells where a packet came from by the port it entered.
     Classifier = 0 TableSpec {
         matches: &[Field::InPort, Field::EthDst],
         reads: &[],
-        writes: &[register::SOURCE, register::HOST_ORIGIN, register::SOURCE_IDENTITY, register::EGRESS_PORT_RULES],
+        writes: &[register::SOURCE, register::HOST_ORIGIN],
         next: &[Table::SpoofGuard, Table::TunnelGuard, Table::Conntrack],
         miss: Miss::Drop,
     };
@@ -165,11 +164,11 @@ tables! {
     ServiceEndpoint = 22 reserved(&[Table::ServiceNat]);
     /// Reserved: translates the destination to the chosen endpoint.
     ServiceNat = 24 reserved(&[Table::SourceIdentity]);
-    /// Tells who sent a packet that did not enter from a pod of this node.
+    /// Tells who sent a packet: a pod of this node by its port, all others by their address.
     SourceIdentity = 30 TableSpec {
-        matches: L3,
+        matches: &[Field::InPort, Field::EthType, Field::Ipv4Src, Field::Ipv6Src],
         reads: &[register::SOURCE],
-        writes: &[register::SOURCE_IDENTITY],
+        writes: &[register::SOURCE_IDENTITY, register::EGRESS_PORT_RULES],
         next: &[Table::DestinationIdentity],
         miss: Miss::Goto(Table::DestinationIdentity),
     };

@@ -105,8 +105,8 @@ fn a_pod_and_an_isolation_cost_the_same_whatever_the_number_of_policies() {
         egress_port_rules: true,
         ingress_port_rules: true,
     });
-    // Port, two of spoof guard, destination identity, two postures, route.
-    assert_eq!(count(&[pod], Datapath::Netdev), 7);
+    // Port, two of spoof guard, its identity as source and as destination, two postures, route.
+    assert_eq!(count(&[pod], Datapath::Netdev), 8);
     let isolation = Intent::Isolation(Isolation {
         direction: Direction::Ingress,
         identity: IdentityNumber(16),

@@ -133,6 +133,26 @@ fn from_identity_to_verdict_there_is_no_recirculation() {
 }
 
 #[test]
+fn who_is_who_is_written_after_the_packet_was_tracked() {
+    // A register that is written before is what the rules of that moment said; a packet that was being tracked while they changed
+    // would meet the new rules as somebody of the old ones.
+    let policy = Table::EgressTierRule.id()..=Table::IngressVerdict.id();
+    let read: Vec<_> = Table::ALL
+        .iter()
+        .filter(|table| policy.contains(&table.id()))
+        .flat_map(|table| table.spec().reads.iter().map(|register| register.name))
+        .collect();
+    // Where it entered is the packet's own and no rule's.
+    let its_own = ["source", "host_origin"];
+    for table in Table::ALL.iter().filter(|table| table.id() <= Table::Conntrack.id()) {
+        for register in table.spec().writes {
+            let name = register.name;
+            assert!(!read.contains(&name) || its_own.contains(&name), "{table:?} writes {name} before tracking");
+        }
+    }
+}
+
+#[test]
 fn no_two_base_flows_of_one_table_have_one_match() {
     let mut seen = std::collections::HashSet::new();
     for part in base(Datapath::Netdev) {

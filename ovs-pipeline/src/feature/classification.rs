@@ -8,7 +8,6 @@ use openflow::Field;
 use crate::HOST_ORIGIN_MAC;
 use crate::flow::{Builder, Refusal, Sink};
 use crate::intent::{Node, Pod};
-use crate::number::IdentityNumber;
 use crate::register::{self, Source};
 use crate::table::Table;
 
@@ -40,13 +39,14 @@ pub(crate) fn node(node: &Node, sink: &mut Sink) -> Result<(), Refusal> {
 }
 
 pub(crate) fn pod(pod: &Pod, sink: &mut Sink) -> Result<(), Refusal> {
-    let identity = pod.identity.unwrap_or(IdentityNumber::UNKNOWN);
     sink.put(
-        Builder::new(Table::Classifier, 100, "a pod of this node, known by its port")
-            .field(Field::InPort, pod.port)
-            .set(&register::SOURCE, Source::Pod as u128)
-            .set(&register::EGRESS_PORT_RULES, pod.egress_port_rules.into())
-            .set(&register::SOURCE_IDENTITY, identity.0.into())
-            .goto(Table::SpoofGuard),
+        Builder::new(
+            Table::Classifier,
+            100,
+            "a pod of this node; who it is, is told after tracking, in one pass with policy",
+        )
+        .field(Field::InPort, pod.port)
+        .set(&register::SOURCE, Source::Pod as u128)
+        .goto(Table::SpoofGuard),
     )
 }

@@ -3,6 +3,8 @@
 //! An address inside the cluster's pod ranges that is not mapped here is unknown, which no selector matches; addresses of nodes
 //! and gateways are the node's; everything else is the world.
 
+use openflow::Field;
+
 use crate::flow::{Builder, Refusal, Side, Sink, identity_of};
 use crate::intent::{Address, Node, Peer, Pod};
 use crate::number::IdentityNumber;
@@ -26,9 +28,13 @@ const MAPPED: u16 = 300;
 
 pub(crate) fn base(sink: &mut Sink) -> Result<(), Refusal> {
     sink.put(
-        Builder::new(Table::SourceIdentity, 400, "a pod of this node is known by its port")
-            .is(&register::SOURCE, Source::Pod as u128)
-            .goto(Table::DestinationIdentity),
+        Builder::new(
+            Table::SourceIdentity,
+            390,
+            "a pod that was known when the packet was tracked and is not any more",
+        )
+        .is(&register::SOURCE, Source::Pod as u128)
+        .end(),
     )?;
     for side in BOTH {
         let (table, next) = table(side);
@@ -83,6 +89,14 @@ fn own(addresses: impl Iterator<Item = std::net::IpAddr>, sink: &mut Sink) -> Re
 
 pub(crate) fn pod(pod: &Pod, sink: &mut Sink) -> Result<(), Refusal> {
     let identity = pod.identity.unwrap_or(IdentityNumber::UNKNOWN);
+    // Not where the packet enters: between there and policy it is tracked, and what was written before might be of other rules.
+    sink.put(
+        Builder::new(Table::SourceIdentity, 400, "a pod of this node is known by its port")
+            .field(Field::InPort, pod.port)
+            .set(&register::EGRESS_PORT_RULES, pod.egress_port_rules.into())
+            .set(&register::SOURCE_IDENTITY, identity.0.into())
+            .goto(Table::DestinationIdentity),
+    )?;
     for &address in &pod.addresses {
         map(Side::Destination, address, identity, "a pod of this node", sink)?;
     }
