@@ -100,6 +100,8 @@ pub enum Query {
     AppliedToGroups,
     /// The groups at the other end of their rules.
     AddressGroups,
+    /// The wanted flows as `ovs-ofctl` writes them.
+    OpenFlow,
     /// What a rule's number stands for.
     Names(u32),
     /// How a packet would enter the switch.

@@ -48,14 +48,16 @@ const AT_START: Duration = Duration::from_secs(5);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.run_dir)
         .with_context(|| format!("the run directory {}", config.run_dir.display()))?;
-    let (store, ledger, found) = Store::open(&config.run_dir.join("ledger"))?;
-    if found == Found::NewEpoch {
-        tracing::warn!(epoch = ledger.epoch(), "the ledger was lost or is worn: a new epoch, the switch is rewritten");
-    }
     let boot = boot::draw(&config.run_dir.join("boot"))?;
     let client = Client::start(&config.ovsdb);
     let gateway_mac = gateway_mac(&config.node);
     ready_switch(&client, &config).await;
+    let programmed_in = client.read(|cache| ports::epoch(cache, &config.bridge));
+    let (store, ledger, found) = Store::open(&config.run_dir.join("ledger"), programmed_in)?;
+    if found == Found::NewEpoch {
+        tracing::warn!(epoch = ledger.epoch(), "the ledger was lost or is worn: a new epoch, the switch is rewritten");
+    }
+    ready_epoch(&client, &config, ledger.epoch()).await;
 
     let (events, inbox) = mpsc::channel(INBOX);
     let (work, work_inbox) = mpsc::unbounded_channel();
@@ -84,7 +86,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         parts.state.take_frame(frame, &mut Changed::default()); // the loop begins with a look at everything
     }
 
-    let worker = Worker::new(client.clone(), config.clone(), tunnel(config.tunnel), links::connect()?);
+    let epoch = parts.ledger.epoch();
+    let worker = Worker::new(client.clone(), config.clone(), tunnel(config.tunnel), links::connect()?, epoch);
     tokio::spawn(ports::work(worker, work_inbox, events.clone()));
     tokio::spawn(reexamine::follow(config.vswitchd_ctl.clone(), reexamine_inbox));
     watch::host::follow(&events).context("cannot be told of the host's changes")?;
@@ -125,6 +128,15 @@ async fn ready_switch(client: &Client, config: &Config) {
             Err(error) => tracing::warn!(%error, "the switch is not ready, trying again"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Writes beside the bridge in which epoch it is programmed: before any flow of that epoch is.
+async fn ready_epoch(client: &Client, config: &Config, epoch: u8) {
+    while let Err(error) = ports::set_epoch(client, &config.bridge, epoch).await {
+        tracing::warn!(%error, "the switch's database does not take the ledger's epoch, trying again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        ready_switch(client, config).await;
     }
 }
 

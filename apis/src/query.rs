@@ -24,6 +24,8 @@ pub const REALISED_PATH: &str = "/v1/realised";
 pub const PODS_PATH: &str = "/v1/pods";
 /// `GET`, optionally `?table=&pod=&policy=`: the flows that are wanted, a line each, with names.
 pub const FLOWS_PATH: &str = "/v1/flows";
+/// `GET`: the flows that are wanted, a line each, as `ovs-ofctl add-flow` takes them; with numbers.
+pub const OPENFLOW_PATH: &str = "/v1/flows/openflow";
 /// `GET ?rule=N`: [`Names`].
 pub const NAMES_PATH: &str = "/v1/names";
 /// `POST` a [`TraceRequest`]: [`TraceAnswer`].
@@ -75,6 +77,9 @@ pub struct AgentInfo {
     pub applied_to_groups: usize,
     /// Groups at the other end of their rules.
     pub address_groups: usize,
+    /// Addresses that pods have, or that are kept for pods whose interface is being made.
+    #[serde(default)]
+    pub addresses: usize,
     /// The ledger's epoch.
     pub epoch: u8,
     /// What somebody else changed of the switch or the host and was made as it was: how much of what kind (flow, group, meter,

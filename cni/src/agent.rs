@@ -122,8 +122,12 @@ fn exchange(stream: UnixStream, path: &str, body: &[u8]) -> io::Result<(u16, Vec
         "POST {path} HTTP/1.1\r\nHost: agent\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     stream.stream.set_write_timeout(Some(ANSWER_PATIENCE))?;
+    fault::point("plugin.request.before");
     stream.stream.write_all(&[head.as_bytes(), body].concat())?;
-    read_answer(BufReader::new(stream.take(ANSWER_LIMIT)))
+    fault::point("plugin.request.sent");
+    let answer = read_answer(BufReader::new(stream.take(ANSWER_LIMIT)));
+    fault::point("plugin.request.answered");
+    answer
 }
 
 /// An answer as RFC 9112 writes it.

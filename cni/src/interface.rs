@@ -96,6 +96,7 @@ fn furnish(socket: &mut Socket, plan: &Plan, interface: &str) -> Result<(), Inte
         for (setting, value) in [("disable_ipv6", "0"), ("accept_dad", "0"), ("accept_ra", "0")] {
             let path = format!("/proc/sys/net/ipv6/conf/{interface}/{setting}");
             attempt(|| format!("write {value} to {path}"), std::fs::write(&path, value))?;
+            fault::point("plugin.sysctl.written");
         }
     }
     for planned in &plan.addresses {

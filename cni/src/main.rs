@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let answer = cni::answer(|name| std::env::var_os(name), io::stdin().lock());
+    fault::point("plugin.answer.before");
     if let Some(document) = answer.document
         && let Err(error) = writeln!(io::stdout().lock(), "{document}")
     {

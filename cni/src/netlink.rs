@@ -39,12 +39,16 @@ impl Socket {
 
     /// Makes an object that must not exist yet.
     pub(crate) fn create(&mut self, message: RouteNetlinkMessage) -> io::Result<()> {
-        self.request(message, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK).map(drop)
+        let created = self.request(message, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK).map(drop);
+        fault::point("plugin.netlink.created");
+        created
     }
 
     /// Changes or removes an object.
     pub(crate) fn change(&mut self, message: RouteNetlinkMessage) -> io::Result<()> {
-        self.request(message, NLM_F_ACK).map(drop)
+        let changed = self.request(message, NLM_F_ACK).map(drop);
+        fault::point("plugin.netlink.changed");
+        changed
     }
 
     /// The link of that name, where there is one.

@@ -40,5 +40,6 @@ pub(crate) fn turn_off_transmit_checksum(interface: &str) -> io::Result<()> {
     // SAFETY: `request` is a whole ifreq whose name ends in zero, and its pointer leads to a whole ethtool_value; both live
     // until the call returns, and the kernel keeps neither.
     let status = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
+    fault::point("plugin.offload.off");
     if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

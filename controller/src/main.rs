@@ -11,6 +11,8 @@ fn main() -> anyhow::Result<()> {
         .with_context(|| format!("--log {}: not a filter; write it as `info` or `controller=debug`", flags.log))?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written (its disk is full) must not end the task that writes it.
+    let log = log.log_internal_errors(false);
     match flags.log_format {
         LogFormat::Text => log.with_ansi(colours).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

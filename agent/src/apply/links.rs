@@ -133,7 +133,9 @@ pub async fn bring_up(handle: &Handle, interface: &str) -> Result<(), LinksError
         return Ok(());
     }
     let message = LinkUnspec::new_with_index(link.header.index).up().build();
-    step(handle.link().set(message).execute().await, || format!("bring {interface} up"))
+    let raised = handle.link().set(message).execute().await;
+    fault::point("links.raise.done");
+    step(raised, || format!("bring {interface} up"))
 }
 
 /// Whether there is an interface of this name.
@@ -147,7 +149,9 @@ pub async fn remove(handle: &Handle, interface: &str) -> Result<bool, LinksError
     if !is_veth(&link) {
         return Err(LinksError::NotOurs(interface.to_owned()));
     }
-    match handle.link().del(link.header.index).execute().await {
+    let removed = handle.link().del(link.header.index).execute().await;
+    fault::point("links.remove.done");
+    match removed {
         // The pod's namespace ended between the question and the deletion.
         Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -nix::libc::ENODEV => Ok(false),
         done => step(done, || format!("remove {interface}")).map(|()| true),
@@ -192,6 +196,7 @@ async fn reconcile_link(
     }
     for (what, message) in steps {
         step(handle.link().set(message.build()).execute().await, || what.clone())?;
+        fault::point("links.gateway.set");
         changes.push(what);
     }
     Ok(())
@@ -209,6 +214,7 @@ async fn reconcile_addresses(
     for (_, prefix) in held.iter().filter(|(_, prefix)| !wanted.contains(prefix)) {
         let what = format!("remove address {prefix} from {name}");
         step(handle.address().del(address_message(index, *prefix)).execute().await, || what.clone())?;
+        fault::point("links.address.removed");
         changes.push(what);
     }
     for prefix in wanted.iter().filter(|prefix| !held.iter().any(|(_, held)| held == *prefix)) {
@@ -216,6 +222,7 @@ async fn reconcile_addresses(
         let mut request = handle.address().add(index, prefix.addr(), prefix.prefix_len());
         *request.message_mut() = address_message(index, *prefix);
         step(request.execute().await, || what.clone())?;
+        fault::point("links.address.added");
         changes.push(what);
     }
     Ok(())

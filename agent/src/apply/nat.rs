@@ -228,7 +228,9 @@ async fn list(family: &str) -> Result<String, NatError> {
 
 /// Does all of the text or nothing.
 async fn load(step: &str, text: &str) -> Result<(), NatError> {
+    fault::point("nft.load.before");
     let output = run(&["-f", "-"], text).await?;
+    fault::point("nft.load.done");
     if output.status.success() {
         return Ok(());
     }

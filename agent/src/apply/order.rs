@@ -41,12 +41,14 @@ pub struct Worker {
     netlink: rtnetlink::Handle,
     /// The facts that the host was last made to obey.
     host: Option<HostWork>,
+    /// The ledger's, which the bridge's row has to name.
+    epoch: u8,
 }
 
 impl Worker {
     /// A worker that knows nothing of the host yet.
-    pub fn new(client: Client, config: Config, tunnel: links::Tunnel, netlink: rtnetlink::Handle) -> Self {
-        Self { client, datapath: config.datapath.into(), config, tunnel, netlink, host: None }
+    pub fn new(client: Client, config: Config, tunnel: links::Tunnel, netlink: rtnetlink::Handle, epoch: u8) -> Self {
+        Self { client, datapath: config.datapath.into(), config, tunnel, netlink, host: None, epoch }
     }
 
     /// Does all of it; what became of it.
@@ -60,6 +62,10 @@ impl Worker {
                 Work::Host(wanted) => facts = Some(*wanted),
                 Work::LookAtHost(wanted) => (facts, look) = (Some(*wanted), true),
                 Work::Repair(pods) => repair = Some(pods),
+                Work::Epoch(epoch) => {
+                    self.epoch = epoch;
+                    self.name_epoch().await;
+                }
             }
         }
         // What was asked for after the repair holds.
@@ -84,6 +90,7 @@ impl Worker {
             tracing::warn!(%error, "the bridge cannot be made as it was");
             return Vec::new();
         }
+        self.name_epoch().await;
         let (mut there, mut outcomes) = (Vec::new(), Vec::new());
         for pod in pods {
             match links::exists(&self.netlink, &pod.host_interface).await {
@@ -95,6 +102,13 @@ impl Worker {
         outcomes.extend(failed);
         outcomes.extend(self.exchange_ports(ready, Vec::new()).await);
         outcomes.into_iter().map(Event::Ports).collect()
+    }
+
+    /// Should this fail, the file beside the ledger still knows the epoch.
+    async fn name_epoch(&self) {
+        if let Err(error) = ports::set_epoch(&self.client, &self.config.bridge, self.epoch).await {
+            tracing::warn!(%error, "the switch's database does not take the ledger's epoch");
+        }
     }
 
     async fn look_at_host(&mut self, wanted: HostWork, look: bool) -> Vec<Event> {

@@ -16,9 +16,11 @@ use crate::event::Event;
 use crate::ipam::attachment::Attachment;
 use crate::ovs::ovsdb::monitor::Cache;
 use crate::ovs::ovsdb::switch::{bridge_differences, port_differs};
-use crate::ovs::ovsdb::{BridgeSpec, Client, Interface, PortSpec, SwitchError};
+use crate::ovs::ovsdb::{Bridge, BridgeSpec, Client, Interface, PortSpec, SwitchError};
 use crate::watch::ovs::{Drifted, Wrong};
 
+/// Where the bridge's external_ids say in which epoch of the ledger it is programmed.
+const EPOCH: &str = "ferrant-epoch";
 /// The tunnel's interface.
 pub const TUNNEL: &str = "tun0";
 /// The gateway's interface.
@@ -37,6 +39,8 @@ pub enum Work {
     LookAtHost(Box<HostWork>),
     /// The bridge and its own ports are to be as they were made, and these pods' host ends ports of it.
     Repair(Vec<Attachment>),
+    /// The numbers of the switch are of this epoch of the ledger from now on.
+    Epoch(u8),
 }
 
 /// How the host is to be.
@@ -118,6 +122,19 @@ pub fn wrong(cache: &Cache, config: &Config, gateway_mac: MacAddress) -> Vec<Wro
         }
     }
     wrong
+}
+
+/// The epoch of the ledger in which the bridge is programmed; none when it never was.
+pub fn epoch(cache: &Cache, bridge: &str) -> Option<u8> {
+    cache.named::<Bridge>(bridge)?.1.external_ids.get(EPOCH)?.parse().ok()
+}
+
+/// Says in which epoch of the ledger the bridge is programmed.
+///
+/// # Errors
+/// What the database says.
+pub async fn set_epoch(client: &Client, bridge: &str, epoch: u8) -> Result<(), SwitchError> {
+    client.set_bridge_ids(bridge, &BTreeMap::from([(EPOCH.to_owned(), epoch.to_string())])).await
 }
 
 /// Makes the bridge and its own ports exist.

@@ -144,6 +144,7 @@ impl Pass<'_> {
             let what = format!("set neighbour {next_hop} ({}) on {}", way.mac, self.interface);
             let request = self.handle.neighbours().add(self.index, next_hop).link_layer_address(&way.mac.0).replace();
             step(request.execute().await, || what.clone())?;
+            fault::point("routes.neighbour.set");
             self.changes.push(what);
         }
         Ok(())
@@ -169,6 +170,7 @@ impl Pass<'_> {
                 Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -nix::libc::ESRCH => {}
                 done => step(done, || what.clone())?,
             }
+            fault::point("routes.route.removed");
             self.changes.push(what);
         }
         for destination in pod_cidrs {
@@ -180,6 +182,7 @@ impl Pass<'_> {
                 let what = format!("add route {route} on {}", self.interface);
                 let request = self.handle.route().add(message(&route)).replace();
                 step(request.execute().await, || what.clone())?;
+                fault::point("routes.route.added");
                 self.changes.push(what);
             }
         }
@@ -218,6 +221,7 @@ impl Pass<'_> {
             }
             let what = format!("remove {} rule {:?}", self.family_name(), rule.attributes);
             step(self.handle.rule().del(rule).execute().await, || what.clone())?;
+            fault::point("routes.rule.removed");
             self.changes.push(what);
         }
         if wanted && !found {
@@ -225,6 +229,7 @@ impl Pass<'_> {
             let mut request = self.handle.rule().add();
             *request.message_mut() = ours;
             step(request.execute().await, || what.clone())?;
+            fault::point("routes.rule.added");
             self.changes.push(what);
         }
         Ok(())

@@ -39,6 +39,7 @@ impl Sysctl {
             return Ok(false);
         }
         std::fs::write(&file, self.value).map_err(failed)?;
+        fault::point("sysctl.write.done");
         Ok(true)
     }
 }

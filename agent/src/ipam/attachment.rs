@@ -194,6 +194,11 @@ impl Attachments {
         self.entries.get(&(container_id.to_owned(), interface.to_owned())).map(|entry| &entry.attachment)
     }
 
+    /// How many addresses are held, reserved or attached.
+    pub fn addresses(&self) -> usize {
+        self.entries.values().map(|entry| entry.attachment.addresses.len()).sum()
+    }
+
     /// All that are attached, by container id and interface.
     pub fn attached(&self) -> impl Iterator<Item = &Attachment> {
         self.entries.values().filter(|entry| entry.attached).map(|entry| &entry.attachment)

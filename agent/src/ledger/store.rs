@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use ovs_pipeline::Direction;
 
-use super::{Entry, Ledger};
+use super::{EPOCHS, Entry, Ledger};
 use crate::state::{IdentityId, RuleId};
 
 const MAGIC: &[u8; 8] = b"FERRANTL";
@@ -56,17 +56,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens (or begins) the ledger in `path`.
-    pub fn open(path: &Path) -> Result<(Self, Ledger, Found), StoreError> {
+    /// Opens (or begins) the ledger in `path`. `switch` is the epoch that the switch was last programmed in, where that is known:
+    /// it outlives the file.
+    pub fn open(path: &Path, switch: Option<u8>) -> Result<(Self, Ledger, Found), StoreError> {
         let error = |done| move |source| StoreError { path: path.to_owned(), done, source };
         let (ledger, found) = match fs::read(path) {
             Ok(bytes) => match decode(&bytes) {
-                Some(ledger) if !ledger.is_worn() && is_current(path, &ledger) => (ledger, Found::Whole),
-                _ => (Ledger::new(next_epoch(path)), Found::NewEpoch),
+                Some(ledger) if !ledger.is_worn() && is_current(path, switch, &ledger) => (ledger, Found::Whole),
+                _ => (Ledger::new(next_epoch(path, switch)), Found::NewEpoch),
             },
             // With the file gone but its epoch remembered, the switch may still carry that epoch's numbers.
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => match remembered_epoch(path) {
-                Some(epoch) => (Ledger::new(u32::from(epoch) + 1), Found::NewEpoch),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => match remembered_epoch(path).or(switch) {
+                Some(_) => (Ledger::new(next_epoch(path, switch)), Found::NewEpoch),
                 None => (Ledger::new(0), Found::Nothing),
             },
             Err(source) => return Err(error("read")(source)),
@@ -165,15 +166,18 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether no later epoch has begun since this ledger was written.
-fn is_current(path: &Path, ledger: &Ledger) -> bool {
-    remembered_epoch(path).is_none_or(|epoch| epoch == ledger.epoch())
+/// Whether no other epoch has begun since this ledger was written.
+fn is_current(path: &Path, switch: Option<u8>, ledger: &Ledger) -> bool {
+    [remembered_epoch(path), switch].into_iter().flatten().all(|epoch| epoch == ledger.epoch())
 }
 
-fn next_epoch(path: &Path) -> u32 {
-    // The header's own epoch may be what is damaged; the file beside it was written apart.
+/// An epoch unlike all that are known to have been: the header's own may be damaged, what is beside it was written apart.
+fn next_epoch(path: &Path, switch: Option<u8>) -> u32 {
     let written = fs::read(path).ok().and_then(|bytes| bytes.get(9).copied());
-    remembered_epoch(path).or(written).map_or(1, |epoch| u32::from(epoch) + 1)
+    let known = [switch, remembered_epoch(path), written].map(|epoch| epoch.map(|epoch| u32::from(epoch) % EPOCHS));
+    let last = known.into_iter().flatten().next().unwrap_or(0);
+    let unlike = |epoch: &u32| !known.contains(&Some(*epoch));
+    (1..EPOCHS).map(|step| (last + step) % EPOCHS).find(unlike).unwrap_or(last + 1)
 }
 
 fn remembered_epoch(path: &Path) -> Option<u8> {
@@ -254,10 +258,12 @@ fn check(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use hashbrown::HashMap;
+
     use super::*;
 
     fn filled(path: &Path) -> Ledger {
-        let (mut store, mut ledger, _) = Store::open(path).unwrap();
+        let (mut store, mut ledger, _) = Store::open(path, None).unwrap();
         for byte in 0..20 {
             ledger.identity(IdentityId([byte; 16]));
             ledger.rule(RuleId([byte; 16]));
@@ -273,7 +279,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");
         let mut before = filled(&path);
-        let (_, mut after, found) = Store::open(&path).unwrap();
+        let (_, mut after, found) = Store::open(&path, None).unwrap();
         assert_eq!(found, Found::Whole);
         for byte in 0..20 {
             assert_eq!(after.identity(IdentityId([byte; 16])), before.identity(IdentityId([byte; 16])));
@@ -292,25 +298,106 @@ mod tests {
         let path = dir.path().join("ledger");
         filled(&path);
         let whole = fs::read(&path).unwrap();
-        for position in (0..whole.len()).step_by(7) {
-            let mut damaged = whole.clone();
-            damaged[position] ^= 0x10;
-            fs::write(&path, &damaged).unwrap();
-            fs::write(path.with_extension(EPOCH_SUFFIX), [4]).unwrap();
-            let (_, ledger, found) = Store::open(&path).unwrap();
-            assert_eq!((found, ledger.epoch(), ledger.is_empty()), (Found::NewEpoch, 5, true), "byte {position}");
+        for position in 0..whole.len() {
+            for flipped in [0x01, 0x80] {
+                let mut damaged = whole.clone();
+                damaged[position] ^= flipped;
+                fs::write(&path, &damaged).unwrap();
+                fs::write(path.with_extension(EPOCH_SUFFIX), [4]).unwrap();
+                let (_, ledger, found) = Store::open(&path, None).unwrap();
+                assert_eq!((found, ledger.epoch(), ledger.is_empty()), (Found::NewEpoch, 5, true), "byte {position}");
+            }
         }
-        fs::write(&path, &whole[..whole.len() - 3]).unwrap();
-        assert_eq!(Store::open(&path).unwrap().2, Found::NewEpoch, "torn");
+    }
+
+    #[test]
+    fn cut_anywhere_it_is_what_it_once_was_or_a_new_epoch() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        let before = filled(&path);
+        let whole = fs::read(&path).unwrap();
+        let numbers: HashMap<String, Entry> = before.entries().map(|entry| (format!("{entry:?}"), entry)).collect();
+        let mut once = 0;
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            fs::write(path.with_extension(EPOCH_SUFFIX), [0]).unwrap();
+            let (_, mut ledger, found) = Store::open(&path, None).unwrap();
+            if found == Found::NewEpoch {
+                assert_eq!((ledger.epoch(), ledger.is_empty()), (1, true), "{length} bytes");
+                continue;
+            }
+            once += 1;
+            assert_eq!(found, Found::Whole);
+            assert!(ledger.entries().all(|entry| numbers.contains_key(&format!("{entry:?}"))), "{length} bytes");
+            let given: Vec<u32> = ledger.rules.values().copied().collect();
+            let next = ledger.rule(RuleId([200; 16]));
+            assert!(given.iter().all(|number| *number < next.0), "{length} bytes: a number is given twice");
+        }
+        assert_eq!(once, numbers.len(), "it is believed at the end of each record but the last, and with none");
+    }
+
+    #[test]
+    fn a_file_of_another_version_begins_a_new_epoch() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        filled(&path);
+        let whole = fs::read(&path).unwrap();
+        for version in [0, VERSION + 1] {
+            let mut other = whole.clone();
+            other[8] = version;
+            let header_check = check(&other[..HEADER - 4]).to_be_bytes();
+            other[HEADER - 4..HEADER].copy_from_slice(&header_check);
+            fs::write(&path, &other).unwrap();
+            fs::write(path.with_extension(EPOCH_SUFFIX), [7]).unwrap();
+            let (_, ledger, found) = Store::open(&path, None).unwrap();
+            assert_eq!((found, ledger.epoch()), (Found::NewEpoch, 8), "version {version}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_more_begins_an_epoch_beside_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        filled(&path);
+        let (mut store, ledger, _) = Store::open(&path, None).unwrap();
+        // As after a write that failed: the file stays as it is.
+        store.begin_epoch(ledger.epoch() + 1).unwrap();
+        assert!(store.is_behind());
+        store.append(&[Entry::Rule(RuleId([99; 16]), 1 << 28 | 20)]).unwrap();
+        let mut memory = Ledger::new(1);
+        let given = memory.rule(RuleId([1; 16]));
+
+        // A restart meanwhile believes neither the old epoch's names nor that it knows the new one's.
+        let (_, restarted, found) = Store::open(&path, None).unwrap();
+        assert_eq!((found, restarted.epoch(), restarted.is_empty()), (Found::NewEpoch, 2, true));
+
+        // Without one the numbers in memory are kept once there is room again.
+        let store = Store::rewrite(&path, &memory).unwrap();
+        assert!(!store.is_behind());
+        let (_, mut after, found) = Store::open(&path, None).unwrap();
+        assert_eq!((found, after.rule(RuleId([1; 16]))), (Found::Whole, given));
+    }
+
+    #[test]
+    fn what_the_switch_was_programmed_in_outlives_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        let (_, ledger, found) = Store::open(&path, Some(3)).unwrap();
+        assert_eq!((found, ledger.epoch()), (Found::NewEpoch, 4), "everything was lost but the switch");
+        // Killed before the switch's database could be told.
+        let (_, ledger, found) = Store::open(&path, Some(3)).unwrap();
+        assert_eq!((found, ledger.epoch()), (Found::NewEpoch, 5), "neither 3 nor 4");
+        assert_eq!(Store::open(&path, Some(5)).unwrap().2, Found::Whole);
+        assert_eq!(Store::open(&path, None).unwrap().2, Found::Whole, "the switch was wiped");
     }
 
     #[test]
     fn a_lost_file_begins_a_new_epoch_where_the_old_one_is_known() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");
-        assert_eq!(Store::open(&path).unwrap().2, Found::Nothing);
+        assert_eq!(Store::open(&path, None).unwrap().2, Found::Nothing);
         fs::remove_file(&path).unwrap();
-        let (_, ledger, found) = Store::open(&path).unwrap();
+        let (_, ledger, found) = Store::open(&path, None).unwrap();
         assert_eq!((found, ledger.epoch()), (Found::NewEpoch, 1));
     }
 
@@ -322,7 +409,7 @@ mod tests {
         let spent = ledger.rule(RuleId([19; 16]));
         ledger.retain(|_| false, |_| false);
         Store::rewrite(&path, &ledger).unwrap();
-        let (_, mut after, _) = Store::open(&path).unwrap();
+        let (_, mut after, _) = Store::open(&path, None).unwrap();
         assert!(after.is_empty());
         assert!(after.rule(RuleId([50; 16])) > spent);
     }

@@ -79,6 +79,7 @@ impl Realised {
             Ok(())
         });
         let result = rounds.await.unwrap_or(Err(RealisedError::TimedOut));
+        fault::point("realised.rounds.ended");
         if result.is_ok() {
             self.connections = Some(connections);
         }
@@ -105,6 +106,7 @@ async fn round(
     let Connections { registered, wait } = connections;
     let wait = wait.start("revalidator/wait", &[]).await?;
     registered.call("version", &[]).await?;
+    fault::point("realised.round.registered");
     let mut answer = std::pin::pin!(wait.answer());
     let flow = FlowMod::new(tick, Flow::new(table, 0, Match::new()));
     connection.tell(&Message::FlowMod(Box::new(flow))).await?;

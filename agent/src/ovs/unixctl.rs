@@ -63,6 +63,7 @@ impl Unixctl {
         let id = self.next_id;
         let request = Message::Request { id: json!(id), method: command.into(), params: json!(arguments) };
         self.stream.write_all(&request.encode()).await.map_err(|source| self.broken(command, source))?;
+        fault::point("unixctl.call.sent");
         Ok(Started { connection: self, command, id })
     }
 

@@ -63,11 +63,13 @@ pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
         Ok(_) => return Err(ListenError::Served(path.to_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(refused)?;
+            fault::point("socket.stale.removed");
         }
         // Nothing there; anything else is told by the bind.
         Err(_) => {}
     }
     let listener = UnixListener::bind(path).map_err(refused)?;
+    fault::point("socket.bind.done");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(refused)?;
     Ok(listener)
 }
@@ -129,6 +131,7 @@ async fn answer<E: From<CniRequest>>(
         CniError::new(ErrorCode::UNDECODABLE, format!("the request {path} cannot be read"), error.to_string())
     })?;
     let body = body.to_bytes();
+    fault::point("cni.request.read");
     match path.as_str() {
         ADD_PATH => written(&ask(events, CniRequest::Add, read(&path, &body)?).await?),
         CONFIRM_PATH => written(&ask(events, CniRequest::Confirm, read(&path, &body)?).await?),
@@ -154,7 +157,9 @@ async fn ask<E: From<CniRequest>, Q, A>(
     };
     let (reply, answer) = oneshot::channel();
     events.send(E::from(kind(request, reply))).await.map_err(|_| ends())?;
-    answer.await.unwrap_or_else(|_| Err(ends()))
+    let answer = answer.await.unwrap_or_else(|_| Err(ends()));
+    fault::point("cni.answer.before");
+    answer
 }
 
 fn read<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, CniError> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use apis::query::{
     ADDRESS_GROUPS_PATH, APPLIED_TO_GROUPS_PATH, FLOWS_PATH, INFO_PATH, NAMES_PATH, NETWORK_POLICIES_PATH, Names,
-    OVS_FLOWS_PATH, PODS_PATH, PodInfo, QueryError, REALISED_PATH, RECOMPUTE_PATH, TRACE_PATH, TraceAnswer,
-    TraceRequest,
+    OPENFLOW_PATH, OVS_FLOWS_PATH, PODS_PATH, PodInfo, QueryError, REALISED_PATH, RECOMPUTE_PATH, TRACE_PATH,
+    TraceAnswer, TraceRequest,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -37,6 +37,7 @@ const KNOWN: &[&str] = &[
     REALISED_PATH,
     PODS_PATH,
     FLOWS_PATH,
+    OPENFLOW_PATH,
     OVS_FLOWS_PATH,
     NETWORK_POLICIES_PATH,
     APPLIED_TO_GROUPS_PATH,
@@ -140,6 +141,7 @@ async fn answer(request: Request<Incoming>, asked: &Asked) -> Result<Value, Refu
             let (pod, policy) = (parameter(&query, "pod"), parameter(&query, "policy"));
             asked.ask(Query::Flows { table, pod, policy }).await
         }
+        (&Method::GET, OPENFLOW_PATH) => asked.ask(Query::OpenFlow).await,
         (&Method::GET, OVS_FLOWS_PATH) => {
             let table = parameter(&query, "table");
             let (pod, policy) = (parameter(&query, "pod"), parameter(&query, "policy"));

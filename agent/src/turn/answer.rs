@@ -43,6 +43,7 @@ impl Agent {
             Query::Policies => json(&policies::policies(&self.parts.state)),
             Query::AppliedToGroups => json(&policies::applied_to_groups(&self.parts.state)),
             Query::AddressGroups => json(&policies::address_groups(&self.parts.state)),
+            Query::OpenFlow => json(&self.openflow()),
             Query::Names(number) => json(&self.names(number)),
             Query::Packet(request) => match trace::packet(&request, &self.parts.state, &self.planner) {
                 Ok(packet) => json(&packet),
@@ -79,6 +80,7 @@ impl Agent {
             network_policies: counts.policies,
             applied_to_groups: counts.applied_to_groups,
             address_groups: counts.address_groups,
+            addresses: parts.attachments.addresses(),
             epoch: parts.ledger.epoch(),
             drift: self.drift.counts(),
             peak_memory_kib: metrics::memory().peak / 1024,
@@ -203,6 +205,20 @@ impl Agent {
             })
         });
         self.lines(&self.flows, wanted).into_iter().map(|(table, line)| format!("{}  {line}", table.name())).collect()
+    }
+
+    /// The wanted flows as `ovs-ofctl` writes them.
+    fn openflow(&self) -> Vec<String> {
+        let line = |id| {
+            let key = self.flows.key(id)?;
+            let instructions = self.flows.instructions(id).ok()?;
+            let mut flow = openflow::Flow::new(key.table, key.priority, openflow::Match::from_oxm(key.oxm).ok()?);
+            flow.instructions = openflow::Instructions::decode(&instructions).ok()?;
+            Some(flow.to_string())
+        };
+        let mut lines: Vec<String> = self.flows.iter().filter_map(line).collect();
+        lines.sort_unstable();
+        lines
     }
 
     /// The switch obeys a change: connections that it may have touched are looked at again.

@@ -256,6 +256,8 @@ impl Agent {
             epoch = ledger.epoch(),
             "the ledger cannot be kept on disk; a new epoch begins in memory and the switch is rewritten"
         );
+        // The worker ends only with the agent.
+        let _ = self.parts.work.send(Work::Epoch(ledger.epoch()));
         self.parts.ledger = ledger;
         self.ledger_failed = Some(Instant::now());
         self.changed = Changed::everything();

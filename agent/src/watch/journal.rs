@@ -3,10 +3,12 @@
 //!
 //! A frame is here before it is acknowledged, so an agent that comes back is never behind what it promised. Nothing is synced: a
 //! machine that dies takes the switch and its connections along, and a file that is torn is not believed beyond its last whole
-//! frame. The file is written anew with each replacing frame; when it has become long, [`Journal::is_long`] says so and everything
+//! frame: what is missing had not been acknowledged. A file that is damaged is not believed at all, since what is behind the damage
+//! had been. The file is written anew with each replacing frame; when it has become long, [`Journal::is_long`] says so and everything
 //! is asked for anew, which brings one. What a new controller is told of what this node has ([`Journal::holding`]) is read from it.
 //!
-//! Layout: `FERRANTF`, format version (u8); then records: length (u32), check (u32), a `Frame` of `stream.proto`. Big-endian.
+//! Layout: `FERRANTF`, format version (u8); then records: length (u32), its check (u32), the head's check (u32), a `Frame` of
+//! `stream.proto`. Big-endian.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -19,9 +21,9 @@ use prost::Message;
 use super::stream::Gathering;
 use crate::state::{Body, Changed, Frame, Upstream};
 
-const HEAD: &[u8; 9] = b"FERRANTF\x01";
-/// No part of a frame is longer.
-const RECORD_LIMIT: u32 = 64 << 20;
+const HEAD: &[u8; 9] = b"FERRANTF\x02";
+/// Length, the record's check, the check of these two.
+const RECORD_HEAD: usize = 12;
 /// What may have changed since the replacing frame beyond its own length.
 const SLACK: u64 = 4 << 20;
 
@@ -93,7 +95,7 @@ impl Journal {
         let whole = self.replaced + self.appended;
         let mut read = HEAD.len() as u64;
         while read < whole {
-            let (part, length) = record(&mut file)?;
+            let (part, length) = record(&mut file).ok().flatten()?;
             read += length;
             if part.replace {
                 holding = Holding::default();
@@ -109,11 +111,13 @@ impl Journal {
     pub fn part(&mut self, part: &wire::Frame) {
         let outcome = if part.replace { self.begin() } else { Ok(()) };
         let written = outcome.and_then(|()| {
-            let mut record = vec![0; 8];
+            let mut record = vec![0; RECORD_HEAD];
             part.encode(&mut record).map_err(io::Error::other)?;
-            let (length, check) = ((record.len() - 8) as u32, check(&record[8..]));
+            let (length, body_check) = ((record.len() - RECORD_HEAD) as u32, check(&record[RECORD_HEAD..]));
             record[..4].copy_from_slice(&length.to_be_bytes());
-            record[4..8].copy_from_slice(&check.to_be_bytes());
+            record[4..8].copy_from_slice(&body_check.to_be_bytes());
+            let head_check = check(&record[..8]);
+            record[8..RECORD_HEAD].copy_from_slice(&head_check.to_be_bytes());
             match &mut self.beside {
                 Some(beside) => {
                     self.beside_length += record.len() as u64;
@@ -202,7 +206,7 @@ fn load(path: &Path, node: &str) -> Option<Found> {
     let mut gathering = Gathering::new(node);
     let mut found: Option<(Box<Upstream>, Frame)> = None;
     let (mut read, mut replaced, mut whole) = (HEAD.len() as u64, 0, 0);
-    while let Some((part, length)) = record(&mut file) {
+    while let Some((part, length)) = record(&mut file).map_err(|damaged| refused(path, &damaged)).ok()? {
         read += length;
         let Ok(gathered) = gathering.take(part) else { break };
         let Some(frame) = gathered else { continue };
@@ -226,21 +230,36 @@ fn load(path: &Path, node: &str) -> Option<Found> {
     Some(Found { frame: Frame { body: Body::Replace(upstream), ..name }, replaced, whole })
 }
 
-/// The next whole record, and its length with its head.
-fn record(file: &mut impl Read) -> Option<(wire::Frame, u64)> {
-    let mut head = [0; 8];
-    file.read_exact(&mut head).ok()?;
-    let [a, b, c, d, e, f, g, h] = head;
+/// A whole record that is not what was written.
+#[derive(Debug, thiserror::Error)]
+#[error("a record does not check out")]
+struct Damaged;
+
+fn refused(path: &Path, damaged: &Damaged) {
+    tracing::error!(path = %path.display(), error = %damaged, "what the controllers said is not believed, all is asked for anew");
+}
+
+/// The next whole record, and its length with its head; none at the end, also where the last record is torn.
+fn record(file: &mut impl Read) -> Result<Option<(wire::Frame, u64)>, Damaged> {
+    let mut head = [0; RECORD_HEAD];
+    if file.read_exact(&mut head).is_err() {
+        return Ok(None);
+    }
+    let [a, b, c, d, e, f, g, h, head_check @ ..] = head;
+    if check(&head[..8]).to_be_bytes() != head_check {
+        return Err(Damaged);
+    }
     let (length, wanted) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
-    if length > RECORD_LIMIT {
-        return None;
+    let mut bytes = Vec::new();
+    match file.take(u64::from(length)).read_to_end(&mut bytes) {
+        Ok(read) if read == length as usize => {}
+        Ok(_) | Err(_) => return Ok(None),
     }
-    let mut bytes = vec![0; length as usize];
-    file.read_exact(&mut bytes).ok()?;
     if check(&bytes) != wanted {
-        return None;
+        return Err(Damaged);
     }
-    wire::Frame::decode(bytes.as_slice()).ok().map(|part| (part, u64::from(length) + 8))
+    let part = wire::Frame::decode(bytes.as_slice()).map_err(|_| Damaged)?;
+    Ok(Some((part, u64::from(length) + RECORD_HEAD as u64)))
 }
 
 /// FNV-1a over words of four bytes: finds a torn or damaged record, which is all it is for.
@@ -329,20 +348,69 @@ mod tests {
         assert_eq!((found.number, found.version.newest_source()), (2, 2));
         assert_eq!(namespaces(&found), ["a", "b", "c"]);
 
-        // Torn anywhere in the last frame, the one before counts; damaged in the first, none does.
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
-        assert_eq!(namespaces(&loaded(&path).unwrap()), ["a", "b"]);
-        let mut damaged = bytes.clone();
-        damaged[20] ^= 1;
-        fs::write(&path, &damaged).unwrap();
-        assert!(loaded(&path).is_none());
-
         // A replacing frame begins anew.
         let mut journal = Journal::new(&path);
         journal.part(&frame(1, true, true, "z"));
         journal.commit();
         assert_eq!(namespaces(&loaded(&path).unwrap()), ["z"]);
+    }
+
+    /// Three frames, a namespace each, and where in the file each ends.
+    fn three(path: &Path) -> (Vec<u8>, Vec<usize>) {
+        let mut journal = Journal::new(path);
+        let mut ends = Vec::new();
+        for (number, name) in (1..).zip(["a", "b", "c"]) {
+            journal.part(&frame(number, number == 1, true, name));
+            journal.commit();
+            ends.push(usize::try_from(journal.replaced + journal.appended).unwrap());
+        }
+        (fs::read(path).unwrap(), ends)
+    }
+
+    #[test]
+    fn cut_anywhere_the_whole_frames_before_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frames");
+        let (bytes, ends) = three(&path);
+        assert_eq!(ends[2], bytes.len());
+        for length in 0..bytes.len() {
+            fs::write(&path, &bytes[..length]).unwrap();
+            let (mut journal, found) = Journal::open(&path, "node-a");
+            let whole = ends.iter().filter(|end| **end <= length).count();
+            let names = found.map_or_else(Vec::new, |found| namespaces(&found));
+            assert_eq!(names, ["a", "b", "c"][..whole], "{length} bytes");
+            // And it goes on from there.
+            journal.part(&frame(9, whole == 0, true, "z"));
+            journal.commit();
+            let names = namespaces(&loaded(&path).unwrap());
+            assert_eq!(names.len(), whole + 1, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn damaged_anywhere_nothing_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frames");
+        let (bytes, _) = three(&path);
+        for position in 0..bytes.len() {
+            for flipped in [0x01, 0x80] {
+                let mut damaged = bytes.clone();
+                damaged[position] ^= flipped;
+                fs::write(&path, &damaged).unwrap();
+                assert!(loaded(&path).is_none(), "byte {position}");
+            }
+        }
+        // Another version's file is one of them: its head is another.
+        for version in [1, 3] {
+            let mut other = bytes.clone();
+            other[8] = version;
+            fs::write(&path, &other).unwrap();
+            let (mut journal, found) = Journal::open(&path, "node-a");
+            assert!(found.is_none() && journal.holding().is_none(), "version {version}");
+            journal.part(&frame(1, true, true, "new"));
+            journal.commit();
+            assert_eq!(namespaces(&loaded(&path).unwrap()), ["new"]);
+        }
     }
 
     #[test]

@@ -51,7 +51,10 @@ impl Connection {
         let (opened, closed) = (answered(opened).await, answered(closed).await);
         let rejected = errors.take();
         if let (Ok(_), Ok(_), true) = (&opened, &closed, rejected.is_empty()) {
-            return match self.control(id, BundleStep::Commit).await {
+            fault::point("openflow.bundle.staged");
+            let committed = self.control(id, BundleStep::Commit).await;
+            fault::point("openflow.bundle.committed");
+            return match committed {
                 Ok(()) => Ok(()),
                 Err(error) => Err(refused(error, errors.take())),
             };

@@ -94,8 +94,10 @@ impl Connection {
             }
         }
         let last = self.start_barrier(&mut piece)?;
+        fault::point("openflow.send.before");
         self.write(piece).await?;
         answered(last).await?;
+        fault::point("openflow.send.done");
         Ok(errors.take())
     }
 

@@ -152,7 +152,10 @@ impl Client {
 
     /// Runs a transaction. When it returns with success its changes are in the cache.
     pub async fn transact(&self, transaction: &Transaction) -> Result<Outcome, CallError> {
-        let answer = self.shared.call("transact", transaction.parameters(DATABASE)).await?;
+        fault::point("ovsdb.transact.before");
+        let answer = self.shared.call("transact", transaction.parameters(DATABASE)).await;
+        fault::point("ovsdb.transact.done");
+        let answer = answer?;
         Ok(transaction.outcome(answer)?)
     }
 

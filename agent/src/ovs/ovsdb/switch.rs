@@ -79,6 +79,20 @@ impl Client {
         found.map(|(uuid, _)| uuid).ok_or_else(|| SwitchError::Contended { what: format!("bridge {}", bridge.name) })
     }
 
+    /// Sets keys of a bridge's `external_ids`; there must be such a bridge.
+    pub async fn set_bridge_ids(&self, bridge: &str, pairs: &Pairs) -> Result<(), SwitchError> {
+        let what = format!("external_ids of bridge {bridge}");
+        let build = |cache: &Cache| {
+            let mut transaction = Transaction::new();
+            let Some((uuid, row)) = cache.named::<Bridge>(bridge) else {
+                return Err(SwitchError::Contended { what: what.clone() });
+            };
+            merge::<Bridge>(&mut transaction, || Where::uuid(uuid), "external_ids", &row.external_ids, pairs);
+            Ok(transaction)
+        };
+        self.settle(&what, build).await
+    }
+
     /// Removes the bridge and its ports.
     pub async fn remove_bridge(&self, name: &str) -> Result<(), SwitchError> {
         let build = |cache: &Cache| {

@@ -95,6 +95,7 @@ async fn run(
         .keep_alive_while_idle(true);
     let channel = endpoint.connect().await?;
     let mut client = ControlClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
+    fault::point("stream.hello.before");
     let (stream, outgoing) = uplink.open();
     let closing = Closing { uplink, stream };
     let mut incoming = client.stream(ReceiverStream::new(outgoing)).await.map_err(Box::new)?.into_inner();
@@ -109,6 +110,7 @@ async fn run(
             }
             *answered = Some(stream);
         }
+        fault::point("stream.message.received");
         let said = Said { controller, stream, what: What::Message(message) };
         inbox.send(said).await.map_err(|_| StreamError::Ending)?;
     }

@@ -235,7 +235,9 @@ impl Follower {
         self.accepted = frame.version.clone();
         self.uplink.accepted(&self.accepted);
         self.events.send(Event::Frame(Box::new(frame), decoded)).await.map_err(|_| Ending)?;
+        fault::point("stream.frame.accepted");
         self.say(stream, from_agent::Message::Acknowledge(wire::Acknowledge { frame: number, head: 0 }));
+        fault::point("stream.frame.acknowledged");
         if self.journal.is_long() {
             // What changed is longer than what there is: all is asked for again.
             self.take(index, stream, false);
