@@ -14,7 +14,7 @@ export DATAPATH
 LAB = target/debug/lab
 ARGUMENTS = $(if $(SEED),--seed $(SEED))
 
-.PHONY: help setup binaries build check test lint tidy trace e2e bless demo try sandbox oracle mutants openflow-cases bad-input bench restart fuzz format
+.PHONY: help setup binaries build check test lint tidy trace e2e bless demo try sandbox oracle mutants openflow-cases bad-input crash bench restart fuzz format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 24
@@ -81,6 +81,9 @@ restart: setup ## kill a daemon under traffic: nothing forbidden, nothing lost t
 	@test -n "$(KIND)" || { echo "make restart: say what dies: make restart KIND=agent|vswitchd|ovsdb|controller|node" >&2; exit 2; }
 	@$(CARGO) build --locked --release --workspace --quiet
 	@target/release/lab restart $(KIND) $(ARGUMENTS)
+
+crash: binaries ## stop the agent or the plugin at any line; nothing may be left of it   (N=200 SEED=… POINT=… EVENTS=…)
+	@$(LAB) crash --draws $(or $(N),200) $(ARGUMENTS) $(if $(POINT),--point "$(POINT)") $(if $(EVENTS),--events "$(EVENTS)")
 
 bench: setup ## figures beside their targets   (B=flows or B=file-to-packet)
 	@test -n "$(B)" || { echo "make bench: say which: make bench B=flows or B=file-to-packet" >&2; exit 2; }

@@ -6,6 +6,7 @@
 //! - [`probe`] sends real packets and says Reached, Refused or TimedOut.
 //! - [`oracle`] draws clusters and packets and holds the system against the meaning of policies; [`mutants`] breaks the system to
 //!   see that this is noticed; [`bad_input`] gives it what is wrong,
+//! - [`crash`] stops a process at any line and looks whether that is noticed;
 //! - [`bench`] prints promises as numbers beside their targets,
 //! - [`restart`] kills daemons under traffic and counts what is lost and what gets through that must not,
 //! - [`stage`] puts a cluster on the lab and asks it, by packets and by the agents' words,
@@ -18,6 +19,7 @@ pub mod bad_input;
 pub mod bench;
 pub mod cluster;
 pub mod command;
+pub mod crash;
 pub mod lab;
 pub mod mutants;
 pub mod oracle;

@@ -9,8 +9,7 @@ use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use e2e::bench;
 use e2e::command::{ask, checks, demo, kernel, sandbox, story, trial};
-use e2e::mutants;
-use e2e::restart;
+use e2e::{crash, mutants, restart};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -37,6 +36,8 @@ enum Command {
     Mutants(mutants::Arguments),
     /// Manifests, CNI calls and flags that are wrong
     BadInput(checks::BadInputArguments),
+    /// Stop the agent or the plugin at any line; nothing may be left of it
+    Crash(crash::Arguments),
     /// Figures beside their targets
     Bench(bench::Arguments),
     /// Kill a daemon under traffic and see what is lost, and that nothing forbidden gets through
@@ -56,6 +57,7 @@ impl Command {
             Self::Oracle(arguments) => arguments.lab.datapath,
             Self::Mutants(_) | Self::Ask(_) => e2e::lab::Datapath::Netdev,
             Self::BadInput(arguments) => arguments.lab.datapath,
+            Self::Crash(arguments) => arguments.lab.datapath,
             Self::Bench(arguments) => arguments.datapath(),
             Self::Restart(arguments) => arguments.lab.datapath,
         }
@@ -71,6 +73,7 @@ impl Command {
             Self::Oracle(arguments) => checks::oracle(arguments).await,
             Self::Mutants(arguments) => checks::mutants(&arguments),
             Self::BadInput(arguments) => checks::bad_input(arguments).await,
+            Self::Crash(arguments) => crash::run(arguments).await,
             Self::Bench(arguments) => bench::run(arguments).await,
             Self::Restart(arguments) => restart::run(arguments).await,
             Self::Ask(arguments) => ask::run(arguments).await,

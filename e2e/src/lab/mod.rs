@@ -299,7 +299,8 @@ impl Lab {
             .with_context(|| format!("there is no node {name} in the lab"))
     }
 
-    fn plugin(&self, index: usize) -> Plugin {
+    /// How the runtime of a node reaches the plugin.
+    pub fn plugin(&self, index: usize) -> Plugin {
         Plugin { program: self.binaries.cni.clone(), agent_socket: self.nodes[index].cni_socket() }
     }
 }

@@ -34,6 +34,8 @@ pub struct Node {
     plan: NodePlan,
     agent: Option<Daemon>,
     agent_folder: PathBuf,
+    /// For the agent, beside the lab's own.
+    agent_environment: Vec<(&'static str, String)>,
     switch: Switch,
     namespace: Arc<Namespace>,
     datapath: Datapath,
@@ -69,7 +71,15 @@ impl Node {
         ip(&namespace, &addressing(&plan, uplink)).with_context(|| format!("cannot address node {}", plan.name))?;
         let agent_folder = folder.join("agent");
         std::fs::create_dir_all(&agent_folder).with_context(|| format!("cannot create {}", agent_folder.display()))?;
-        Ok(Self { plan, agent: None, agent_folder, switch, namespace: Arc::new(namespace), datapath })
+        Ok(Self {
+            plan,
+            agent: None,
+            agent_folder,
+            agent_environment: Vec::new(),
+            switch,
+            namespace: Arc::new(namespace),
+            datapath,
+        })
     }
 
     /// Its port on the underlay.
@@ -106,8 +116,13 @@ impl Node {
         command.extend_from_slice(more);
         let log = self.agent_folder.join("agent.log");
         let name = format!("the agent of {}", self.plan.name);
-        self.agent = Some(Daemon::start(&self.namespace, name, &command, &log)?);
+        self.agent = Some(Daemon::start_with(&self.namespace, name, &command, &self.agent_environment, &log)?);
         Ok(())
+    }
+
+    /// Further environment variables, from the agent's next start on.
+    pub fn set_agent_environment(&mut self, environment: Vec<(&'static str, String)>) {
+        self.agent_environment = environment;
     }
 
     /// Ends the agent as a failing machine would.

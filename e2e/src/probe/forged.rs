@@ -77,6 +77,14 @@ impl Witness {
         Ok(Self { socket: UdpSocket::from_std(socket.into()).context("cannot open a raw socket")? })
     }
 
+    /// The next packet, as the kernel hands it over.
+    pub async fn packet(&self) -> Result<Vec<u8>> {
+        let mut packet = vec![0; 2048];
+        let length = self.socket.recv(&mut packet).await.context("the witness went blind")?;
+        packet.truncate(length);
+        Ok(packet)
+    }
+
     /// Whether a packet that holds `mark` arrives within `limit`.
     pub async fn sees(&self, mark: &[u8], limit: Duration) -> Result<bool> {
         let deadline = tokio::time::Instant::now() + limit;

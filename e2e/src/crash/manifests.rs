@@ -1,0 +1,57 @@
+//! What the lab of the draws reads: what never goes, pods that come and go, policies that take each other's place.
+
+use anyhow::{Context, Result};
+
+/// The node that is put to the test, the first of the lab.
+pub const NODE: &str = "node-a";
+/// What never goes.
+pub const BASE: &str = include_str!("base.yaml");
+/// A node that joins and leaves.
+pub const PEER: &str = "apiVersion: v1
+kind: Node
+metadata: {name: node-c}
+spec: {podCIDR: 10.10.3.0/28, podCIDRs: [10.10.3.0/28, \"fd00:10:0:3::/64\"]}
+status: {addresses: [{type: InternalIP, address: 172.18.0.13}, {type: InternalIP, address: \"fd00:18::13\"}]}
+";
+const POLICIES_TEXT: &str = include_str!("policies.yaml");
+
+/// The file of a pod's manifest.
+pub fn pod_file(slot: usize) -> String {
+    format!("pods/p{slot}.yaml")
+}
+
+/// A pod that comes and goes, with one of two sets of labels.
+pub fn manifest(slot: usize, other: bool) -> String {
+    let tier = if other { "b" } else { "a" };
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p{slot}\n  namespace: guard\n  labels: {{app: dynamic, tier: {tier}}}\n\
+         spec:\n  nodeName: {NODE}\n  containers:\n  - name: main\n    image: example/main\n"
+    )
+}
+
+/// The policy of this number.
+pub fn policy(number: usize) -> Result<String> {
+    let text = POLICIES_TEXT.split("\n# ").nth(number).context("there are fewer policies than numbers")?;
+    let (_, body) = text.split_once('\n').context("a policy has a title")?;
+    Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{complete, read_texts};
+    use crate::crash::draw::POLICIES;
+
+    #[test]
+    fn manifests_are_what_a_cluster_would_take() {
+        let mut files = vec![("base.yaml".to_owned(), BASE.to_owned()), ("pod.yaml".to_owned(), manifest(1, true))];
+        for number in 1..POLICIES {
+            files.push((format!("policy-{number}.yaml"), policy(number).unwrap()));
+        }
+        let cluster = complete(read_texts(files));
+        assert_eq!(cluster.invalid, Vec::<String>::new());
+        assert_eq!(cluster.nodes[0].name, NODE);
+        assert!(cluster.policies > POLICIES, "{}", cluster.policies);
+        assert!(policy(POLICIES).is_err());
+    }
+}
