@@ -89,7 +89,7 @@ async fn a_full_disk_stops_nothing_and_is_said() {
     let first = epoch(&node);
 
     disk.fill();
-    let more: Vec<_> = (0..40)
+    let more: Vec<_> = (0..400)
         .flat_map(|number| {
             let name = format!("more-{number}");
             [

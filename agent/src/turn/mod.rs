@@ -260,8 +260,18 @@ impl Agent {
         let _ = self.parts.work.send(Work::Epoch(ledger.epoch()));
         self.parts.ledger = ledger;
         self.ledger_failed = Some(Instant::now());
-        self.changed = Changed::everything();
+        self.forget_plan();
         Ok(())
+    }
+
+    /// Nothing is wanted any more and everything is to be planned: what was planned has numbers that do not count.
+    fn forget_plan(&mut self) {
+        let planner = std::mem::take(&mut self.planner);
+        let mut desired = Desired { flows: &mut self.flows, affected: &mut self.affected, unencodable: Vec::new() };
+        if let Some(node) = planner.node() {
+            planner.intents().for_each(|(_, intent)| desired.withdraw(&intent, node));
+        }
+        self.changed = Changed::everything();
     }
 
     /// Time passed: a ledger that is in memory alone is written once that is possible.
