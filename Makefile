@@ -14,7 +14,7 @@ export DATAPATH
 LAB = target/debug/lab
 ARGUMENTS = $(if $(SEED),--seed $(SEED))
 
-.PHONY: help setup binaries build check test lint tidy trace e2e bless demo try sandbox oracle mutants openflow-cases bad-input crash bench restart fuzz format
+.PHONY: help setup binaries build check test lint tidy trace e2e bless demo try sandbox oracle mutants openflow-cases bad-input cni-conformance crash bench restart fuzz format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 24
@@ -85,7 +85,10 @@ restart: setup ## kill a daemon under traffic: nothing forbidden, nothing lost t
 crash: binaries ## stop the agent or the plugin at any line; nothing may be left of it   (N=200 SEED=… POINT=… EVENTS=…)
 	@$(LAB) crash --draws $(or $(N),200) $(ARGUMENTS) $(if $(POINT),--point "$(POINT)") $(if $(EVENTS),--events "$(EVENTS)")
 
-bench: setup ## figures beside their targets   (B=flows or B=file-to-packet)
-	@test -n "$(B)" || { echo "make bench: say which: make bench B=flows or B=file-to-packet" >&2; exit 2; }
+cni-conformance: binaries ## the CNI plugin against the specification, called as runtimes call it
+	@$(LAB) cni-conformance $(ARGUMENTS)
+
+bench: setup ## figures beside their targets   (B=flows, B=file-to-packet or B=cni)
+	@test -n "$(B)" || { echo "make bench: say which: make bench B=flows, B=file-to-packet or B=cni" >&2; exit 2; }
 	@$(CARGO) build --locked --release --workspace --quiet
 	@target/release/lab bench $(B) $(ARGUMENTS)

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use apis::cni::{ADD_PATH, CONFIRM_PATH, CniError, DELETE_PATH};
+use apis::cni::{ADD_PATH, CHECK_PATH, COLLECT_PATH, CONFIRM_PATH, CniError, DELETE_PATH, STATUS_PATH};
 use metrics::{Counter, Counters, Declaration, Durations, Gauge, Gauges, Registered};
 
 /// The handles.
@@ -51,6 +51,8 @@ pub struct Metrics {
     pub cni_calls: Counters<2>,
     /// How long they took.
     pub cni_seconds: Durations<1>,
+    /// Where the time of an ADD goes.
+    pub cni_phase_seconds: Durations<1>,
     /// Attached pods.
     pub pods: Gauge,
     /// Attached pods by what holds for them.
@@ -115,6 +117,11 @@ impl Default for Metrics {
                 "Requests of the CNI plugin: success, or the code of the CNI error.",
             ),
             cni_seconds: declare.durations("cni_seconds", ["command"], "How long the CNI plugin's requests took."),
+            cni_phase_seconds: declare.durations(
+                "cni_phase_seconds",
+                ["phase"],
+                "Where the time of an ADD goes: plan, the pod's half (pod), its port, its flows obeyed (beside the port), answer.",
+            ),
             pods: declare.gauge("pods", "Attached pods."),
             pods_by_posture: declare.gauges(
                 "pods_by_posture",
@@ -153,6 +160,9 @@ impl Metrics {
             ADD_PATH => "ADD",
             CONFIRM_PATH => "confirm",
             DELETE_PATH => "DEL",
+            CHECK_PATH => "CHECK",
+            COLLECT_PATH => "GC",
+            STATUS_PATH => "STATUS",
             _ => "other",
         };
         let outcome = error.map_or_else(|| "success".to_owned(), |error| error.code.0.to_string());

@@ -14,14 +14,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use apis::cni::DelRequest;
 use tokio::sync::mpsc;
 
 use crate::apply::links::{self, Tunnel};
 use crate::apply::order::Worker;
-use crate::apply::{ports, reexamine};
+use crate::apply::{labels, ports, reexamine};
 use crate::config::{Config, TunnelType};
 use crate::event::{Event, SwitchEvent};
-use crate::ipam::attachment::{Attachment, Attachments, PodNetwork};
+use crate::ipam::attachment::{Attachments, PodNetwork, restore as attachment_restore};
 use crate::ipam::gateway_mac;
 use crate::ledger::store::{Found, Store};
 use crate::metrics::Metrics;
@@ -32,6 +33,7 @@ use crate::serve::{cni, query};
 use crate::state::{Changed, State, Version};
 use crate::turn::{Agent, Parts, TICK, pod_key, state_of};
 use crate::watch::boot;
+use crate::watch::detached::Notes;
 use crate::watch::journal::Journal;
 use crate::watch::stream::{self, Uplink};
 use crate::watch::{self};
@@ -73,11 +75,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         uplink: uplink.clone(),
         ledger,
         store,
+        detach_first: Vec::new(),
+        notes: Notes::in_run_directory(&config.run_dir),
+        database: client.watch(),
         work,
         reexamine,
         metrics: metrics.clone(),
     };
-    restore(&mut parts, &client);
+    let netlink = links::connect()?;
+    restore(&mut parts, &client, &netlink).await;
+    // Listened to before notes are read: a plugin that could not connect by then has left its note.
+    let plugins = listen(&config.run_dir, "cni.sock")?;
+    parts.detach_first.extend(parts.notes.read());
     let (journal, frame) = Journal::open(&config.run_dir.join("frames"), &config.node);
     let mut accepted = Version::default();
     if let Some(frame) = frame {
@@ -87,7 +96,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
 
     let epoch = parts.ledger.epoch();
-    let worker = Worker::new(client.clone(), config.clone(), tunnel(config.tunnel), links::connect()?, epoch);
+    let worker = Worker::new(client.clone(), config.clone(), tunnel(config.tunnel), netlink, epoch);
     tokio::spawn(ports::work(worker, work_inbox, events.clone()));
     tokio::spawn(reexamine::follow(config.vswitchd_ctl.clone(), reexamine_inbox));
     watch::host::follow(&events).context("cannot be told of the host's changes")?;
@@ -104,7 +113,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(crate::serve::metrics::serve(listener, asked.clone()));
     }
     tokio::spawn(query::serve(listen(&config.run_dir, "agent.sock")?, asked));
-    tokio::spawn(cni::serve(listen(&config.run_dir, "cni.sock")?, events.clone(), metrics));
+    tokio::spawn(cni::serve(plugins, events.clone(), metrics));
     let streams = stream::follow(config.controllers.clone(), config.node.clone(), uplink, journal, accepted, events);
     in_a_thread("controllers", streams)?;
     Ok(Agent::new(parts)?.run(inbox).await?)
@@ -140,22 +149,37 @@ async fn ready_epoch(client: &Client, config: &Config, epoch: u8) {
     }
 }
 
-/// The pods that an earlier life of the agent attached are those written beside the bridge's interfaces.
-fn restore(parts: &mut Parts, client: &Client) {
+/// The pods that an earlier life of the agent attached are those written beside the bridge's interfaces, or, where the database
+/// was lost, on their links; the loop finds that those have no ports, and has them made again.
+async fn restore(parts: &mut Parts, client: &Client, netlink: &rtnetlink::Handle) {
     let interfaces = client.read(|cache| watch::ovs::read(cache, &parts.config.bridge));
-    for (name, fact) in interfaces {
-        match Attachment::from_external_ids(&name, &fact.external_ids) {
-            Ok(Some(attachment)) => {
-                let key = pod_key(&attachment);
-                parts.uplink.report_pod(&key, &attachment.addresses, attachment.mac.0);
-                parts.state.set_attached(&key, Some(state_of(&attachment, fact.port)), &mut Changed::default());
-                parts.attachments.restore(attachment);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(%error, interface = name, "a pod's interface is not understood and stays closed")
-            }
+    let links = labels::read(netlink).await;
+    if let Err(error) = &links {
+        tracing::error!(%error, "links cannot be listed: pods that the database does not know are not found");
+    }
+    let ids = interfaces.iter().map(|(name, fact)| (name.as_str(), &fact.external_ids));
+    let found = attachment_restore::found(ids, links.as_ref().ok());
+    for problem in &found.problems {
+        tracing::error!(problem, "a pod's interface is not understood and stays closed");
+    }
+    let ports = found.attached.iter().map(|attachment| interfaces.get(&attachment.host_interface));
+    let ports: Vec<_> = ports.map(|fact| fact.map(|fact| fact.port)).collect();
+    for (attachment, port) in found.attached.into_iter().zip(ports) {
+        let key = pod_key(&attachment);
+        parts.uplink.report_pod(&key, &attachment.addresses, attachment.mac.0);
+        let pod = state_of(&attachment, port.flatten());
+        // The oldest comes first: of two with one name the newest stays.
+        parts.state.set_attached(&key, Some(pod), &mut Changed::default());
+        if port.is_none() {
+            tracing::warn!(interface = attachment.host_interface, pod = %key, "the database does not know this pod, its link does");
         }
+        parts.attachments.restore(attachment);
+    }
+    for attachment in found.gone {
+        tracing::warn!(interface = attachment.host_interface, pod = %attachment.pod(), "the pod's link is gone, it is detached");
+        let (container_id, interface) = (attachment.container_id.clone(), attachment.interface.clone());
+        parts.detach_first.push(DelRequest { container_id, interface });
+        parts.attachments.restore(attachment);
     }
 }
 

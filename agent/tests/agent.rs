@@ -215,10 +215,12 @@ async fn what_the_switch_refuses_is_named_and_closes_its_pods_alone() {
     assert_eq!(failures[0]["object"], "NetworkPolicy/shop/more rule[0]");
     assert_eq!(pods(&node), ("closed".into(), "policed".into()), "its pods are closed, and no others");
     assert_eq!(node.post("/v1/recompute", &json!({})), json!({"differences": []}));
-    {
+    until("the controller hears of it", || {
         let heard = node.controller.heard.lock().unwrap();
-        assert_eq!(heard.realised.last().unwrap().failures[0].object, "NetworkPolicy/shop/more rule[0]");
-    }
+        let failures = heard.realised.last().map(|realised| realised.failures.as_slice()).unwrap_or_default();
+        failures.iter().any(|failure| failure.object == "NetworkPolicy/shop/more rule[0]")
+    })
+    .await;
     let gone = node.controller.say(vec![rule_removed("more")]);
     let answer = node.realised(gone).await;
     assert_eq!(answer["failures"], json!([]));

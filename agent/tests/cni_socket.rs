@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use agent::ipam::attachment::{Attachments, PodNetwork};
 use agent::serve::cni::{CniRequest, ListenError, listen, serve};
-use apis::cni::MacAddress;
+use apis::cni::{CniError, ErrorCode, MacAddress};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -50,14 +50,24 @@ impl Agent {
             let mut attachments = Attachments::new(network);
             while let Some(Event(request)) = self.events.recv().await {
                 match request {
-                    CniRequest::Add(request, reply) => drop(reply.send(attachments.plan(&request))),
-                    CniRequest::Confirm(request, reply) => {
+                    CniRequest::Add(request, _, reply) => drop(reply.send(attachments.plan(&request, 0))),
+                    CniRequest::Confirm(request, _, reply) => {
                         drop(reply.send(attachments.confirm(&request).map(|(_, result)| result)));
                     }
                     CniRequest::Delete(request, reply) => {
-                        attachments.remove(&request);
+                        attachments.remove(&request, 0);
                         drop(reply.send(Ok(())));
                     }
+                    CniRequest::Check(request, reply) => {
+                        let found = attachments.get(&request.container_id, &request.interface);
+                        let unknown = CniError::new(ErrorCode::UNKNOWN_CONTAINER, "no such container", "");
+                        drop(reply.send(found.ok_or(unknown).and_then(|found| attachments.made(found))));
+                    }
+                    CniRequest::Collect(_, reply) => drop(reply.send(Ok(()))),
+                    CniRequest::Status(reply) => {
+                        drop(reply.send(Err(CniError::new(ErrorCode::NOT_AVAILABLE, "not yet", "wait"))));
+                    }
+                    CniRequest::Ended(_) => {}
                 }
             }
         });
@@ -108,6 +118,10 @@ async fn a_pod_is_planned_confirmed_and_deleted() {
     let key = json!({"container_id": "c1", "interface": "eth0"}).to_string();
     let (status, result) = ask(&socket, "POST", "/v1/confirm", &key).await;
     assert_eq!((status, &result["ips"][0]["address"]), (200, &json!("10.10.1.2/32")));
+    assert_eq!(ask(&socket, "POST", "/v1/check", &key).await, (200, plan));
+    assert_eq!(ask(&socket, "POST", "/v1/gc", r#"{"network":"ferrant","valid":null}"#).await, (200, json!({})));
+    let (status, error) = ask(&socket, "POST", "/v1/status", "{}").await;
+    assert_eq!((status, &error["code"]), (503, &json!(50)), "{error}");
     assert_eq!(ask(&socket, "POST", "/v1/del", &key).await, (200, json!({})));
     let (status, error) = ask(&socket, "POST", "/v1/confirm", &key).await;
     assert_eq!((status, &error["code"]), (503, &json!(11)), "{error}");
@@ -117,7 +131,7 @@ async fn a_pod_is_planned_confirmed_and_deleted() {
 async fn wrong_requests_are_answered_with_cni_errors() {
     let folder = Agent::start().attaching();
     let socket = folder.path().join("cni.sock");
-    let long = "x".repeat(100_000);
+    let long = "x".repeat(2_000_000);
     for (method, path, body, status, code) in [
         ("POST", "/v1/add", "{", 400, 6),
         ("POST", "/v1/add", "", 400, 6),
@@ -125,7 +139,9 @@ async fn wrong_requests_are_answered_with_cni_errors() {
         ("POST", "/v1/confirm", r#"{"container_id":"c"}"#, 400, 6),
         ("POST", "/v1/del", r#"{"container_id":5,"interface":"eth0"}"#, 400, 6),
         ("POST", "/v1/add", long.as_str(), 400, 6),
-        ("POST", "/v1/check", "{}", 500, 102),
+        ("POST", "/v1/check", "{}", 400, 6),
+        ("POST", "/v1/gc", r#"{"network":"n","valid":{}}"#, 400, 6),
+        ("POST", "/v1/move", "{}", 500, 102),
         ("GET", "/v1/add", "", 500, 102),
     ] {
         let (found, error) = ask(&socket, method, path, body).await;
@@ -143,7 +159,7 @@ async fn a_pod_that_waits_delays_no_other() {
         let socket = socket.clone();
         async move { ask(&socket, "POST", "/v1/confirm", &key).await }
     });
-    let Some(Event(CniRequest::Confirm(_, held))) = agent.events.recv().await else { panic!("it was asked first") };
+    let Some(Event(CniRequest::Confirm(_, _, held))) = agent.events.recv().await else { panic!("it was asked first") };
     let quick =
         tokio::spawn(async move { ask(&socket, "POST", "/v1/del", r#"{"container_id":"c","interface":"e"}"#).await });
     let Some(Event(CniRequest::Delete(_, reply))) = agent.events.recv().await else { panic!("it is asked meanwhile") };
@@ -163,10 +179,15 @@ async fn a_plugin_that_goes_away_is_seen_by_the_loop() {
     let body = add("c1");
     write!(stream, "POST /v1/add HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         .expect("it is read");
-    let Some(Event(CniRequest::Add(_, mut reply))) = agent.events.recv().await else { panic!("it was asked") };
+    let Some(Event(CniRequest::Add(_, session, mut reply))) = agent.events.recv().await else { panic!("it was asked") };
     drop(stream);
     reply.closed().await;
     assert!(reply.is_closed());
+    assert!(matches!(agent.events.recv().await, Some(Event(CniRequest::Ended(ended))) if ended == session));
+    // Who asked for no attachment ends unheard.
+    let other = ask(&agent.socket(), "POST", "/v1/add", "{").await;
+    assert_eq!(other.0, 400);
+    assert!(agent.events.try_recv().is_err());
 }
 
 #[tokio::test]

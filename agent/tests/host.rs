@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::net::UdpSocket;
 
 use agent::apply::host::{Host, HostFacts, host};
+use agent::apply::labels;
 use agent::apply::links::{self, LinksError};
 use agent::apply::nat;
+use agent::ipam::attachment::alias::Label;
 use apis::cni::MacAddress;
 use place::Place;
 
@@ -370,7 +372,10 @@ fn a_closed_interface_is_not_heard_by_the_node() {
     let second = (lab.node.socket("10.0.2.1"), lab.switch.socket("10.0.2.2"));
     assert!(hears(&first.0, &first.1) && hears(&second.0, &second.1));
 
-    let close = |interface: &'static str| lab.node.block_on(move || nat::close(interface)).expect("nft takes it");
+    let close = |interface: &'static str| {
+        let closed = lab.node.block_on(move || async move { nat::close(&[interface.to_owned()]).await });
+        closed.expect("nf_tables takes it");
+    };
     let open = |interface: &'static str| lab.node.block_on(move || nat::open(interface)).expect("nft takes it");
     close("pod1");
     assert!(!hears(&first.0, &first.1) && hears(&second.0, &second.1));
@@ -428,9 +433,14 @@ fn host_ends_come_up_and_go() {
     lab.node.run("ip link set pod1 down");
     let changes = lab.node.block_on(|| async {
         let handle = links::connect().expect("a netlink socket");
-        links::bring_up(&handle, "pod1").await.expect("it is there");
-        links::bring_up(&handle, "pod1").await.expect("it is up");
-        let missing = links::bring_up(&handle, "pod9").await.expect_err("it is not there").to_string();
+        let label = Label {
+            alias: "ferrant1 a pod's".into(),
+            alternative_names: vec!["pod1.0:more".into(), "pod1.1:x/y".into()],
+        };
+        labels::bring_up(&handle, "pod1", &label).await.expect("it is there");
+        labels::bring_up(&handle, "pod1", &label).await.expect("it is up");
+        assert_eq!(labels::read(&handle).await.expect("links are listed")["pod1"], label);
+        let missing = labels::bring_up(&handle, "pod9", &label).await.expect_err("it is not there").to_string();
         let removed = links::remove(&handle, "pod2").await.expect("it is there");
         let again = links::remove(&handle, "pod2").await.expect("nothing is no error");
         let lo = links::remove(&handle, "lo").await.expect_err("it is no pod's").to_string();

@@ -150,6 +150,9 @@ pub struct PodInfo {
     pub egress: Option<String>,
     /// What holds for what it receives.
     pub ingress: Option<String>,
+    /// Something that whoever looks at the pod should know: it was attached before the controller had said who it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// What a rule's number stands for.

@@ -1,17 +1,41 @@
 //! DEL: the pod's half goes, then the agent forgets. Done again, or done without the namespace, it does what is left to do.
+//!
+//! Without an agent it still succeeds: the pod's end is gone, and what the agent has to do is left to it in a file
+//! ([`crate::absent`]). The addresses stay held until the agent has done it, so nothing is lost but time; a runtime that were told
+//! to try again could not end a pod for as long as the agent is away.
 
 use apis::cni::{CniError, DelRequest, Detach, ErrorCode, NetworkConfiguration};
 
-use crate::agent::Agent;
-use crate::interface;
+use crate::absent::Note;
+use crate::agent::{Agent, Heard};
+use crate::interface::{self, InterfaceError};
 use crate::namespace::Namespace;
 
 /// Takes the container's interface away. Both halves are tried, so that one that fails leaves as little as possible.
 pub(crate) fn detach(configuration: &NetworkConfiguration, request: &Detach) -> Result<(), CniError> {
     let pod = remove_interface(request);
-    let agent = Agent::at(&configuration.agent_socket)
-        .delete(&DelRequest { container_id: request.container_id.clone(), interface: request.interface.clone() });
-    pod.and(agent.map_err(CniError::from))
+    pod.and(tell(configuration, request))
+}
+
+fn tell(configuration: &NetworkConfiguration, request: &Detach) -> Result<(), CniError> {
+    let socket = &configuration.agent_socket;
+    let detached = DelRequest { container_id: request.container_id.clone(), interface: request.interface.clone() };
+    match Agent::at(socket).delete(&detached) {
+        Ok(()) => return Ok(()),
+        Err(failure) if failure.heard == Heard::Refused => return Err(failure.error),
+        Err(_) => {}
+    }
+    let note = Note::write(socket, &detached)?;
+    // An agent that came up meanwhile may have looked for notes before this one was there. One that listens now is asked; one
+    // that listens later looks later.
+    match Agent::there_now(socket).delete(&detached) {
+        Ok(()) => {
+            note.remove();
+            Ok(())
+        }
+        Err(failure) if failure.heard == Heard::Refused => Err(failure.error),
+        Err(_) => Ok(()),
+    }
 }
 
 fn remove_interface(request: &Detach) -> Result<(), CniError> {
@@ -21,11 +45,13 @@ fn remove_interface(request: &Detach) -> Result<(), CniError> {
     if pod.is_same(&Namespace::current()?) {
         return Ok(());
     }
-    pod.inside(|| interface::remove(&request.interface))?.map(drop).map_err(|error| {
-        CniError::new(
+    match pod.inside(|| interface::remove(&request.interface))? {
+        // What this plugin made is not there any more, and what has taken its name is not ours.
+        Ok(_) | Err(InterfaceError::NotOurs { .. }) => Ok(()),
+        Err(error) => Err(CniError::new(
             ErrorCode::POD_SETUP_FAILED,
             format!("container {}: {error}", request.container_id),
             format!("in network namespace {}", path.display()),
-        )
-    })
+        )),
+    }
 }

@@ -126,15 +126,15 @@ fn furnish(socket: &mut Socket, plan: &Plan, interface: &str) -> Result<(), Inte
     Ok(())
 }
 
-fn open_socket() -> Result<Socket, InterfaceError> {
+pub(crate) fn open_socket() -> Result<Socket, InterfaceError> {
     attempt(|| "open a netlink socket".to_owned(), Socket::open())
 }
 
-fn link(socket: &mut Socket, name: &str) -> Result<Option<LinkMessage>, InterfaceError> {
+pub(crate) fn link(socket: &mut Socket, name: &str) -> Result<Option<LinkMessage>, InterfaceError> {
     attempt(|| format!("look for interface {name}"), socket.link(name))
 }
 
-fn attempt<T>(step: impl FnOnce() -> String, done: io::Result<T>) -> Result<T, InterfaceError> {
+pub(crate) fn attempt<T>(step: impl FnOnce() -> String, done: io::Result<T>) -> Result<T, InterfaceError> {
     done.map_err(|source| InterfaceError::Refused { step: step(), source })
 }
 

@@ -5,13 +5,19 @@
 //! plugin runs as root on the host for a few milliseconds; it decides nothing, keeps nothing and knows no switch.
 //!
 //! ```text
-//! runtime ─stdin, CNI_*─► answer ─► attach ─► agent: plan ─► interface (in the pod) ─► agent: confirm ─► result on stdout
-//!                              └──► detach ─► interface (in the pod) ─► agent: forget
+//! runtime ─stdin, CNI_*─► answer ─► attach  ─► agent: plan ─► interface (in the pod) ─► agent: confirm ─► result on stdout
+//!                              ├──► detach  ─► interface (in the pod) ─► agent: forget (absent: a note for it)
+//!                              ├──► check   ─► agent: what was made ─► interface (in the pod): is it there
+//!                              └──► collect ─► agent: what is not valid any more, or whether it is ready
 //! ```
 
+mod absent;
 mod agent;
 mod attach;
+mod check;
+mod collect;
 mod detach;
+mod inspect;
 mod interface;
 mod namespace;
 mod netlink;
@@ -29,7 +35,7 @@ const INPUT_LIMIT: usize = 1 << 20;
 /// What the plugin says and how it ends.
 #[derive(Debug)]
 pub struct Answer {
-    /// The one JSON document for standard output; DEL that worked says nothing, as the specification has it.
+    /// The one JSON document for standard output; what worked and has no result (all but ADD and VERSION) says nothing.
     pub document: Option<Value>,
     /// Whether the exit code is 0.
     pub success: bool,
@@ -60,18 +66,22 @@ fn obey(
     input: &[u8],
     version: SpecVersion,
 ) -> Result<Option<Value>, CniError> {
-    match Command::parse(variable)? {
-        Command::Version => Ok(Some(version_document(version))),
-        Command::Add(request) => {
-            let configuration = NetworkConfiguration::parse(input)?;
-            configuration.refuse_chained()?;
-            let result = attach::attach(&configuration, &request)?;
-            Ok(Some(result.document(configuration.version)))
-        }
-        Command::Delete(request) => {
-            let configuration = NetworkConfiguration::parse(input)?;
-            detach::detach(&configuration, &request)?;
-            Ok(None)
-        }
+    let command = Command::parse(variable)?;
+    if command == Command::Version {
+        return Ok(Some(version_document(version)));
     }
+    let configuration = NetworkConfiguration::parse(input)?;
+    command.refuse_before(configuration.version)?;
+    match command {
+        Command::Add(request) => {
+            let result = attach::attach(&configuration, &request)?;
+            return Ok(Some(result.document(configuration.version)));
+        }
+        Command::Delete(request) => detach::detach(&configuration, &request)?,
+        Command::Check(request) => check::check(&configuration, &request)?,
+        Command::Collect => collect::collect(&configuration)?,
+        Command::Status => collect::status(&configuration)?,
+        Command::Version => {}
+    }
+    Ok(None)
 }

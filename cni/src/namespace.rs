@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 
 use apis::cni::{CniError, ErrorCode};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, fstatfs};
+
+/// `NSFS_MAGIC` of linux/magic.h: what a network namespace's file is on.
+const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
 
 /// An open network namespace; it lives at least as long as this does.
 pub(crate) struct Namespace {
@@ -32,7 +36,15 @@ impl Namespace {
 
     /// The pod's, which has to exist.
     pub(crate) fn of_pod(path: &Path) -> Result<Namespace, CniError> {
-        Namespace::if_there(path)?.ok_or_else(|| {
+        let found = Namespace::if_there(path)?;
+        if found.is_none() && path.exists() {
+            return Err(CniError::new(
+                ErrorCode::INVALID_ENVIRONMENT,
+                format!("CNI_NETNS={} is not a network namespace", path.display()),
+                "it is a file of another kind: the namespace was unmounted, or the runtime names another file",
+            ));
+        }
+        found.ok_or_else(|| {
             CniError::new(
                 ErrorCode::UNKNOWN_CONTAINER,
                 format!("network namespace {} (CNI_NETNS) does not exist", path.display()),
@@ -44,7 +56,8 @@ impl Namespace {
     /// The pod's, unless it is gone.
     pub(crate) fn if_there(path: &Path) -> Result<Option<Namespace>, CniError> {
         match Namespace::open(path) {
-            Ok(namespace) => Ok(Some(namespace)),
+            // A name without its namespace: what is left of one that was unmounted.
+            Ok(namespace) => Ok(Some(namespace).filter(Namespace::is_one)),
             // ENOTDIR and ESRCH: a path below /proc whose process has ended.
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(CniError::new(
@@ -59,6 +72,11 @@ impl Namespace {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         Ok(Namespace { file, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+    }
+
+    fn is_one(&self) -> bool {
+        // Kernels before 3.19 had namespaces' files on procfs.
+        fstatfs(&self.file).is_ok_and(|found| [PROC_SUPER_MAGIC, NSFS_MAGIC].contains(&found.filesystem_type()))
     }
 
     /// Whether both are one namespace.

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
@@ -63,8 +63,39 @@ impl Socket {
         }
     }
 
+    /// All objects of the kind that the request is of.
+    pub(crate) fn list(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.send(message, NLM_F_DUMP)?;
+        let mut found = Vec::new();
+        let mut buffer = vec![0; ANSWER_LIMIT];
+        loop {
+            let size = recv(self.descriptor.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+            let mut rest = &buffer[..size];
+            while !rest.is_empty() {
+                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(invalid)?;
+                // Messages begin at multiples of four bytes (`man 3 netlink`).
+                let length = (message.header.length as usize).next_multiple_of(4).min(rest.len());
+                rest = &rest[length..];
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::InnerMessage(object) => found.push(object),
+                    NetlinkPayload::Done(_) => return Ok(found),
+                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// Sends a request; the answer is an object, or none for an acknowledgement.
     fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteNetlinkMessage>> {
+        self.send(message, flags)?;
+        self.answer()
+    }
+
+    fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.sequence += 1;
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
@@ -73,16 +104,14 @@ impl Socket {
         packet.finalize();
         let mut bytes = vec![0; packet.buffer_len()];
         packet.serialize(&mut bytes);
-        send(self.descriptor.as_raw_fd(), &bytes, MsgFlags::empty())?;
-        self.answer()
+        send(self.descriptor.as_raw_fd(), &bytes, MsgFlags::empty()).map(drop).map_err(io::Error::from)
     }
 
     fn answer(&self) -> io::Result<Option<RouteNetlinkMessage>> {
         let mut buffer = vec![0; ANSWER_LIMIT];
         loop {
             let size = recv(self.descriptor.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&buffer[..size])
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&buffer[..size]).map_err(invalid)?;
             if message.header.sequence_number != self.sequence {
                 continue;
             }
@@ -93,4 +122,8 @@ impl Socket {
             };
         }
     }
+}
+
+fn invalid(error: netlink_packet_core::DecodeError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }

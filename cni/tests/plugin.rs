@@ -227,9 +227,7 @@ fn what_is_there_already_is_left_alone() {
     assert_eq!(code, 100);
     assert!(message.contains("eth0 exists"), "{message}");
     assert!(!cluster.node.has_link("web-0a1b2c"));
-    let (code, message) = cluster.call("DEL").failed();
-    assert_eq!(code, 100);
-    assert!(message.contains("eth0 is of kind bridge"), "{message}");
+    assert_eq!(cluster.call("DEL").worked(), None, "nothing of what the plugin makes is there");
     assert!(cluster.pod.has_link("eth0"), "a bridge is not what the plugin makes");
     assert_eq!(cluster.agent.asked(), ["/v1/add", "/v1/del", "/v1/del"], "the agent hears of the end all the same");
 }
@@ -266,14 +264,148 @@ fn without_an_agent_add_says_try_again_and_leaves_nothing() {
 }
 
 #[test]
-fn without_an_agent_del_still_removes_the_interface() {
+fn a_del_without_an_agent_removes_the_interface_and_leaves_a_note() {
+    let cluster = Cluster::with(plan(&["4"], true));
+    cluster.call("ADD").worked();
+    let run_directory = tempfile::tempdir().expect("a folder");
+    let socket = run_directory.path().join("cni.sock");
+    let configuration = json!({"cniVersion": "1.1.0", "name": "n", "agentSocket": socket}).to_string();
+    let namespace = cluster.pod.path().to_str().expect("a path of ours").to_owned();
+    for _ in 0..2 {
+        assert_eq!(cluster.node.plugin(&variables("DEL", &namespace), &configuration).worked(), None);
+        cluster.nothing_is_left();
+        let folder = run_directory.path().join("detached");
+        let names: Vec<_> =
+            std::fs::read_dir(&folder).expect("it was made").map(|each| each.expect("a file").file_name()).collect();
+        assert_eq!(names, ["c1=eth0"]);
+        let note = std::fs::read_to_string(folder.join("c1=eth0")).expect("it can be read");
+        assert_eq!(note, r#"{"container_id":"c1","interface":"eth0"}"#);
+    }
+}
+
+#[test]
+fn a_del_that_can_leave_no_note_is_put_off() {
     let cluster = Cluster::with(plan(&["4"], true));
     cluster.call("ADD").worked();
     let configuration = r#"{"cniVersion":"1.1.0","name":"n","agentSocket":"/nowhere/cni.sock"}"#;
     let namespace = cluster.pod.path().to_str().expect("a path of ours").to_owned();
-    let (code, _) = cluster.node.plugin(&variables("DEL", &namespace), configuration).failed();
+    let (code, message) = cluster.node.plugin(&variables("DEL", &namespace), configuration).failed();
     assert_eq!(code, 11, "the runtime asks again until the agent has freed the address");
+    assert!(message.contains("/nowhere/detached"), "{message}");
     cluster.nothing_is_left();
+    assert!(!std::path::Path::new("/nowhere").exists());
+}
+
+#[test]
+fn a_del_that_the_agent_refuses_leaves_no_note() {
+    let refused = CniError::new(ErrorCode::TRY_AGAIN_LATER, "not now", "");
+    let agent = FakeAgent::new(move |_| Err(refused.clone()));
+    let cluster = Cluster { node: Place::new(), pod: Place::new(), agent };
+    assert_eq!(cluster.call("DEL").failed().0, 11);
+    assert!(!cluster.agent.notes().exists());
+}
+
+/// The configuration of a CHECK after this ADD.
+fn checking(cluster: &Cluster, result: &Value) -> String {
+    let mut configuration: Value = serde_json::from_str(&cluster.agent.configuration()).expect("it is JSON");
+    configuration["prevResult"] = result.clone();
+    configuration.to_string()
+}
+
+/// What the runtime caches: the pod's interface, its end on the node, addresses and routes.
+fn full_result(cluster: &Cluster) -> Value {
+    let namespace = cluster.pod.path().to_str().expect("a path of ours");
+    json!({"cniVersion": "1.1.0",
+        "interfaces": [{"name": "eth0", "mac": "0a:00:00:00:01:02", "sandbox": namespace}, {"name": "web-0a1b2c"}],
+        "ips": [{"address": "10.10.1.2/32", "gateway": "10.10.1.1", "interface": 0},
+            {"address": "fd00:10:0:1::2/128", "gateway": "fd00:10:0:1::1", "interface": 0}],
+        "routes": [{"dst": "0.0.0.0/0", "gw": "10.10.1.1"}, {"dst": "::/0", "gw": "fd00:10:0:1::1"}]})
+}
+
+#[test]
+fn check_finds_what_is_not_as_it_was_made() {
+    let cluster = Cluster::with(plan(&["4", "6"], false));
+    cluster.call("ADD").worked();
+    cluster.node.run("ip link set web-0a1b2c up");
+    let result = full_result(&cluster);
+    let namespace = cluster.pod.path().to_str().expect("a path of ours").to_owned();
+    let check = |result: &Value| cluster.node.plugin(&variables("CHECK", &namespace), &checking(&cluster, result));
+    assert_eq!(check(&result).worked(), None);
+    for (break_it, mend_it, part) in [
+        (
+            "address delete fd00:10:0:1::2/128 dev eth0",
+            "address add fd00:10:0:1::2/128 dev eth0 nodad",
+            "address fd00:10:0:1::2/128 is gone",
+        ),
+        ("route delete default", "route add default via 10.10.1.1", "the route to 0.0.0.0/0 via 10.10.1.1 is gone"),
+        ("-6 route delete default", "-6 route add default via fd00:10:0:1::1", "the route to ::/0 via fd00:10:0:1::1"),
+        (
+            "neighbour delete 10.10.1.1 dev eth0",
+            "neighbour add 10.10.1.1 lladdr 0a:00:00:00:01:01 dev eth0 nud permanent",
+            "the gateway 10.10.1.1 is not a neighbour",
+        ),
+        ("link set eth0 mtu 1500", "link set eth0 mtu 1450", "its MTU is 1500"),
+    ] {
+        cluster.pod.run(&format!("ip {break_it}"));
+        let (code, message) = check(&result).failed();
+        assert_eq!(code, 103, "{message}");
+        assert!(message.contains(part) && message.contains("container c1"), "{break_it}: {message}");
+        cluster.pod.run(&format!("ip {mend_it}"));
+        assert_eq!(check(&result).worked(), None, "{mend_it}");
+    }
+    let mut others = result.clone();
+    others["ips"][0]["address"] = json!("10.10.1.9/32");
+    assert_eq!(check(&others).failed().0, 103);
+    let mut changed_routes = result.clone();
+    changed_routes["routes"] = json!([]);
+    cluster.pod.run("ip route delete default");
+    assert_eq!(check(&changed_routes).worked(), None, "a later plugin took the route away");
+    cluster.node.run("ip link delete web-0a1b2c");
+    assert!(check(&result).failed().1.contains("eth0 is gone"));
+}
+
+#[test]
+fn check_needs_its_previous_result_and_its_namespace() {
+    let cluster = Cluster::with(plan(&["4"], true));
+    assert_eq!(cluster.call("CHECK").failed().0, 7, "the runtime has to say what ADD answered");
+    let result = full_result(&cluster);
+    let (code, _) =
+        cluster.node.plugin(&variables("CHECK", "/run/netns/of-nobody"), &checking(&cluster, &result)).failed();
+    assert_eq!(code, 3);
+    assert_eq!(cluster.agent.asked(), [""; 0]);
+    let namespace = cluster.pod.path().to_str().expect("a path of ours").to_owned();
+    let (code, message) = cluster.node.plugin(&variables("CHECK", &namespace), &checking(&cluster, &result)).failed();
+    assert_eq!(code, 103);
+    assert!(message.contains("eth0 is gone"), "{message}");
+}
+
+#[test]
+fn gc_tells_the_agent_what_is_valid() {
+    let cluster = Cluster::with(plan(&["4"], true));
+    let mut configuration: Value = serde_json::from_str(&cluster.agent.configuration()).expect("it is JSON");
+    configuration["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "eth0"}]);
+    let variables = [("CNI_COMMAND", "GC"), ("CNI_PATH", "/opt/cni/bin")];
+    assert_eq!(cluster.node.plugin(&variables, &configuration.to_string()).worked(), None);
+    let asked = json!({"network": "ferrant", "valid": [{"containerID": "c1", "ifname": "eth0"}]});
+    assert_eq!(cluster.agent.body("/v1/gc"), asked);
+    configuration["cniVersion"] = json!("1.0.0");
+    assert_eq!(cluster.node.plugin(&variables, &configuration.to_string()).failed().0, 1);
+    assert_eq!(cluster.agent.asked(), ["/v1/gc"]);
+}
+
+#[test]
+fn status_is_the_agents_word_or_that_there_is_none() {
+    let limited = CniError::new(ErrorCode::LIMITED_CONNECTIVITY, "the switch does not answer", "is it running?");
+    let node = Place::new();
+    let variables = [("CNI_COMMAND", "STATUS")];
+    let ready = FakeAgent::new(|_| Ok(json!({})));
+    assert_eq!(node.plugin(&variables, &ready.configuration()).worked(), None);
+    let not_ready = FakeAgent::new(move |_| Err(limited.clone()));
+    assert_eq!(node.plugin(&variables, &not_ready.configuration()).failed().0, 51);
+    let nobody = r#"{"cniVersion":"1.1.0","name":"n","agentSocket":"/nowhere/cni.sock"}"#;
+    let (code, message) = node.plugin(&variables, nobody).failed();
+    assert_eq!(code, 50);
+    assert!(message.contains("/nowhere/cni.sock"), "{message}");
 }
 
 #[test]
@@ -294,24 +426,30 @@ fn a_namespace_that_is_none_is_refused_before_the_agent_is_asked() {
 }
 
 #[test]
-fn a_file_that_is_no_namespace_is_named() {
+fn a_file_that_is_no_namespace_is_named_and_is_no_obstacle_to_del() {
     let cluster = Cluster::with(plan(&["4"], true));
     let (code, message) = cluster.node.plugin(&variables("ADD", "/dev/null"), &cluster.agent.configuration()).failed();
-    assert_eq!(code, 5);
-    assert!(message.contains("/dev/null cannot be entered"), "{message}");
-    assert!(!cluster.node.has_link("web-0a1b2c"));
+    assert_eq!(code, 4);
+    assert!(message.contains("CNI_NETNS=/dev/null is not a network namespace"), "{message}");
+    assert_eq!(cluster.agent.asked(), [""; 0]);
+    let gone = cluster.node.plugin(&variables("DEL", "/dev/null"), &cluster.agent.configuration());
+    assert_eq!(gone.worked(), None, "what is left of an unmounted namespace");
+    assert_eq!(cluster.agent.asked(), ["/v1/del"]);
 }
 
 #[test]
-fn version_and_commands_of_later_issues() {
+fn version_is_answered_whatever_else_is_said() {
     let node = Place::new();
-    let document = node.plugin(&[("CNI_COMMAND", "VERSION")], r#"{"cniVersion":"1.0.0"}"#).worked();
     let expected = json!({"cniVersion": "1.0.0", "supportedVersions": ["0.4.0", "1.0.0", "1.1.0"]});
-    assert_eq!(document, Some(expected));
-    for command in ["CHECK", "GC", "STATUS"] {
-        let (code, message) = node.plugin(&variables(command, ""), r#"{"cniVersion":"1.1.0","name":"n"}"#).failed();
-        assert_eq!(code, 4);
-        assert!(message.contains(command), "{message}");
+    let probe = [
+        ("CNI_COMMAND", "VERSION"),
+        ("CNI_NETNS", "dummy"),
+        ("CNI_IFNAME", "dummy"),
+        ("CNI_CONTAINERID", "dummy"),
+        ("CNI_PATH", "dummy"),
+    ];
+    for variables in [&probe[..1], &probe[..]] {
+        assert_eq!(node.plugin(variables, r#"{"cniVersion":"1.0.0"}"#).worked(), Some(expected.clone()));
     }
     assert_eq!(node.plugin(&[], "").failed().0, 4);
 }

@@ -8,6 +8,7 @@
 //!   see that this is noticed; [`bad_input`] gives it what is wrong,
 //! - [`crash`] stops a process at any line and looks whether that is noticed;
 //! - [`bench`] prints promises as numbers beside their targets,
+//! - [`conformance`] calls the CNI plugin as runtimes do and holds it against the specification,
 //! - [`restart`] kills daemons under traffic and counts what is lost and what gets through that must not,
 //! - [`stage`] puts a cluster on the lab and asks it, by packets and by the agents' words,
 //! - [`story`] is what users do, as text, told on a stage.
@@ -19,6 +20,7 @@ pub mod bad_input;
 pub mod bench;
 pub mod cluster;
 pub mod command;
+pub mod conformance;
 pub mod crash;
 pub mod lab;
 pub mod mutants;

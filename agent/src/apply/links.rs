@@ -126,18 +126,6 @@ pub async fn uplink(handle: &Handle, node_addresses: &[IpAddr]) -> Result<Option
     Ok(None)
 }
 
-/// Brings the node's end of a pod's veth up. It has to be guarded by then.
-pub async fn bring_up(handle: &Handle, interface: &str) -> Result<(), LinksError> {
-    let link = existing(handle, interface).await?;
-    if link.header.flags.contains(LinkFlags::Up) {
-        return Ok(());
-    }
-    let message = LinkUnspec::new_with_index(link.header.index).up().build();
-    let raised = handle.link().set(message).execute().await;
-    fault::point("links.raise.done");
-    step(raised, || format!("bring {interface} up"))
-}
-
 /// Whether there is an interface of this name.
 pub async fn exists(handle: &Handle, interface: &str) -> Result<bool, LinksError> {
     Ok(find(handle, interface).await?.is_some())

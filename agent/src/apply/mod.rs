@@ -3,9 +3,11 @@
 //! Flows: [`flows`] holds what is wanted and what the switch has, [`delta`] cuts what differs into slices, [`order`] is the one
 //! place that orders. Ports and the host are changed beside the loop ([`ports`], [`host`]); [`reexamine`] looks at connections again.
 
+mod closing;
 pub mod delta;
 pub mod flows;
 pub mod host;
+pub mod labels;
 pub mod links;
 pub mod nat;
 pub mod order;

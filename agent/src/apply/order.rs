@@ -22,7 +22,7 @@ use super::delta::Change;
 use super::flows::Flows;
 use super::host::{self, HostFacts};
 use super::ports::{self, HostWork, PortOutcome, Work};
-use super::{links, nat};
+use super::{labels, links, nat};
 use crate::config::Config;
 use crate::event::Event;
 use crate::ipam::attachment::Attachment;
@@ -136,14 +136,13 @@ impl Worker {
     /// Closes the node's kernel on the interfaces, then brings them up; those that are ready, and what failed.
     async fn close_and_raise(&mut self, attach: Vec<Attachment>) -> (Vec<Attachment>, Vec<PortOutcome>) {
         let (mut ready, mut failed) = (Vec::new(), Vec::new());
-        for attachment in attach {
-            let closed = match self.datapath {
-                Datapath::Netdev => nat::close(&attachment.host_interface).await.map_err(|error| error.to_string()),
-                Datapath::System => Ok(()),
-            };
+        let closed = self.close(attach.iter().map(|attachment| attachment.host_interface.clone()).collect()).await;
+        for (attachment, closed) in attach.into_iter().zip(closed) {
             let raised = match closed {
                 Ok(()) => {
-                    links::bring_up(&self.netlink, &attachment.host_interface).await.map_err(|error| error.to_string())
+                    let label = attachment.label();
+                    let raised = labels::bring_up(&self.netlink, &attachment.host_interface, &label);
+                    raised.await.map_err(|error| error.to_string())
                 }
                 Err(error) => Err(error),
             };
@@ -153,6 +152,18 @@ impl Worker {
             }
         }
         (ready, failed)
+    }
+
+    /// Closes the node's kernel on interfaces, in one go; where one of them cannot be closed, each for itself.
+    async fn close(&self, interfaces: Vec<String>) -> Vec<Result<(), String>> {
+        if self.datapath == Datapath::System || interfaces.is_empty() || nat::close(&interfaces).await.is_ok() {
+            return interfaces.iter().map(|_| Ok(())).collect();
+        }
+        let mut outcomes = Vec::new();
+        for interface in interfaces {
+            outcomes.push(nat::close(&[interface]).await.map_err(|error| error.to_string()));
+        }
+        outcomes
     }
 
     /// Ports come and go in one transaction; then the interfaces of those that went.

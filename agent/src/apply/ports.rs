@@ -102,7 +102,12 @@ pub fn gateway(mac: MacAddress, mtu: Option<u32>) -> PortSpec {
 
 /// A pod's port. What is written beside it is how a restarted agent knows the pod.
 pub fn pod(attachment: &Attachment) -> PortSpec {
-    PortSpec { name: attachment.host_interface.clone(), external_ids: attachment.external_ids(), ..PortSpec::default() }
+    PortSpec {
+        name: attachment.host_interface.clone(),
+        external_ids: attachment.external_ids(),
+        ofport_request: attachment.port,
+        ..PortSpec::default()
+    }
 }
 
 /// What of the bridge and its own ports is not as it was made.

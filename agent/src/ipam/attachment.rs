@@ -1,19 +1,23 @@
 //! What CNI attached on this node: which pod holds which addresses behind which interface; pure data.
 //!
 //! An attachment is *reserved* when the agent has answered a plan and *attached* when the plugin has confirmed it. What is
-//! attached survives the agent: it is written in `external_ids` of the pod's OVSDB interface and restored from there.
+//! attached survives the agent: it is written in `external_ids` of the pod's OVSDB interface ([`record`]) and, against the loss of
+//! the database, on the link itself ([`alias`]), and restored from there.
+
+pub mod alias;
+mod answer;
+pub mod record;
+pub mod restore;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::time::Instant;
 
-use apis::cni::{
-    AddRequest, AddResult, CniError, ConfirmRequest, DelRequest, ErrorCode, MacAddress, Plan, PlannedAddress,
-    PlannedRoute, ResultAddress, ResultInterface, ResultRoute,
-};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use apis::cni::{AddRequest, AddResult, CniError, ConfirmRequest, DelRequest, MacAddress, Plan};
+use ipnet::IpNet;
 
-use super::{Ipam, IpamError, gateway, name};
+use super::{Freed, Ipam, IpamError, name};
+pub use record::{Attachment, InvalidExternalIds};
 
 /// What all pods of this node have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,94 +32,12 @@ pub struct PodNetwork {
     pub transmit_checksum_offload: bool,
 }
 
-/// A pod's interface on this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
-    /// The pod's namespace.
-    pub namespace: String,
-    /// The pod's name.
-    pub name: String,
-    /// The runtime's name of the sandbox.
-    pub container_id: String,
-    /// The interface's name in the pod.
-    pub interface: String,
-    /// The file of the pod's network namespace.
-    pub network_namespace: PathBuf,
-    /// The veth's end on the node.
-    pub host_interface: String,
-    /// The pod's addresses, at most one a family.
-    pub addresses: Vec<IpAddr>,
-    /// The link-layer address of the pod's end.
-    pub mac: MacAddress,
-}
-
-/// External ids of an OVSDB interface that say they are a pod's and are not.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "interface {interface}: external_ids:{key} is {value:?}, which is not {wanted}; remove the port, and the pod so that it is attached again"
-)]
-pub struct InvalidExternalIds {
-    interface: String,
-    key: &'static str,
-    value: String,
-    wanted: &'static str,
-}
-
-const NAMESPACE: &str = "ferrant-namespace";
-const NAME: &str = "ferrant-name";
-const CONTAINER_ID: &str = "ferrant-container-id";
-const INTERFACE: &str = "ferrant-interface";
-const NETWORK_NAMESPACE: &str = "ferrant-netns";
-const ADDRESSES: &str = "ferrant-addresses";
-const MAC: &str = "ferrant-mac";
-
-impl Attachment {
-    /// What to write on the OVSDB interface of the host end.
-    pub fn external_ids(&self) -> BTreeMap<String, String> {
-        let addresses = self.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
-        let pairs = [
-            (NAMESPACE, self.namespace.clone()),
-            (NAME, self.name.clone()),
-            (CONTAINER_ID, self.container_id.clone()),
-            (INTERFACE, self.interface.clone()),
-            (NETWORK_NAMESPACE, self.network_namespace.to_string_lossy().into_owned()),
-            (ADDRESSES, addresses),
-            (MAC, self.mac.to_string()),
-        ];
-        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-    }
-
-    /// Reads it back; none when the interface is not a pod's.
-    pub fn from_external_ids(
-        host_interface: &str,
-        ids: &BTreeMap<String, String>,
-    ) -> Result<Option<Attachment>, InvalidExternalIds> {
-        if !ids.contains_key(NAMESPACE) && !ids.contains_key(CONTAINER_ID) {
-            return Ok(None);
-        }
-        let invalid = |key, wanted| InvalidExternalIds {
-            interface: host_interface.to_owned(),
-            key,
-            value: ids.get(key).cloned().unwrap_or_default(),
-            wanted,
-        };
-        let text = |key| ids.get(key).filter(|text| !text.is_empty()).cloned().ok_or_else(|| invalid(key, "set"));
-        let addresses = text(ADDRESSES)?.split(',').map(str::parse).collect::<Result<Vec<_>, _>>();
-        Ok(Some(Attachment {
-            namespace: text(NAMESPACE)?,
-            name: text(NAME)?,
-            container_id: text(CONTAINER_ID)?,
-            interface: text(INTERFACE)?,
-            network_namespace: PathBuf::from(text(NETWORK_NAMESPACE)?),
-            host_interface: host_interface.to_owned(),
-            addresses: addresses.map_err(|_| invalid(ADDRESSES, "a list of addresses with commas"))?,
-            mac: text(MAC)?.parse().map_err(|_| invalid(MAC, "a MAC address"))?,
-        }))
-    }
-}
-
 /// Container id and interface: what the runtime knows an attachment by.
 type Key = (String, String);
+
+/// OpenFlow ports that pods ask for: above those that vswitchd gives by itself, from 1 on, and below `OFPP_MAX` (0xff00).
+const FIRST_PORT: u32 = 0x1000;
+const LAST_PORT: u32 = 0xfeff;
 
 #[derive(Debug)]
 struct Entry {
@@ -129,12 +51,17 @@ pub struct Attachments {
     network: PodNetwork,
     ipam: Ipam,
     entries: BTreeMap<Key, Entry>,
+    /// Of the last one that was planned or restored.
+    since: u64,
+    /// The last port that was asked for.
+    port: u32,
 }
 
 impl Attachments {
     /// None yet.
     pub fn new(network: PodNetwork) -> Attachments {
-        Attachments { ipam: Ipam::new(&network.pod_cidrs), network, entries: BTreeMap::new() }
+        let ipam = Ipam::new(&network.pod_cidrs);
+        Attachments { ipam, network, entries: BTreeMap::new(), since: 0, port: LAST_PORT }
     }
 
     /// The node's facts changed: pods to come get the new ones, pods that are keep what they have.
@@ -146,47 +73,84 @@ impl Attachments {
     /// It is attached since before this agent started.
     pub fn restore(&mut self, attachment: Attachment) {
         attachment.addresses.iter().for_each(|address| self.ipam.hold(*address));
+        // Numbers go on behind the last one, so that one whose packets may still be under way is not given again at once.
+        if attachment.since >= self.since {
+            self.since = attachment.since;
+            self.port = attachment.port.filter(|port| (FIRST_PORT..=LAST_PORT).contains(port)).unwrap_or(self.port);
+        }
         let key = (attachment.container_id.clone(), attachment.interface.clone());
         self.entries.insert(key, Entry { attachment, attached: true });
     }
 
     /// Reserves addresses and names for a pod, and says what the plugin has to make. Asked again before the confirmation, it says
-    /// the same.
-    pub fn plan(&mut self, request: &AddRequest) -> Result<Plan, CniError> {
+    /// the same. `clock`: milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When it is attached already, or there is no address for it.
+    pub fn plan(&mut self, request: &AddRequest, clock: u64) -> Result<Plan, CniError> {
         let key = (request.container_id.clone(), request.interface.clone());
-        if self.entries.get(&key).is_some_and(|entry| entry.attached) {
-            return Err(CniError::new(
-                ErrorCode::INVALID_ENVIRONMENT,
-                format!("CNI_CONTAINERID={} has an interface CNI_IFNAME={} already", key.0, key.1),
-                "the runtime has to send DEL before another ADD",
-            ));
+        if let Some(entry) = self.entries.get(&key) {
+            return if entry.attached {
+                Err(answer::attached_already(&key))
+            } else {
+                answer::plan(&self.network, &entry.attachment)
+            };
         }
-        if !self.entries.contains_key(&key) {
-            let addresses =
-                self.ipam.allocate(&request.requested_addresses).map_err(|error| refusal(request, &error))?;
-            let attachment = self.attachment(request, addresses);
-            self.entries.insert(key.clone(), Entry { attachment, attached: false });
-        }
-        self.entries.get(&key).map(|entry| self.plan_of(&entry.attachment)).unwrap_or_else(|| Err(unknown(&key)))
+        let addresses = self.ipam.allocate(&request.requested_addresses, Instant::now());
+        let addresses = addresses.map_err(|error| answer::refusal(request, &error))?;
+        self.since = clock.max(self.since + 1);
+        let attachment = self.attachment(request, addresses);
+        let plan = answer::plan(&self.network, &attachment);
+        self.entries.insert(key, Entry { attachment, attached: false });
+        plan
     }
 
     /// The plugin has made the pod's half: from here on it is attached.
+    ///
+    /// # Errors
+    /// When it is not planned.
     pub fn confirm(&mut self, request: &ConfirmRequest) -> Result<(Attachment, AddResult), CniError> {
         let key = (request.container_id.clone(), request.interface.clone());
-        let entry = self.entries.get_mut(&key).ok_or_else(|| unknown(&key))?;
+        let entry = self.entries.get_mut(&key).ok_or_else(|| answer::unknown(&key))?;
+        let plan = answer::plan(&self.network, &entry.attachment)?;
         entry.attached = true;
-        let attachment = entry.attachment.clone();
-        let plan = self.plan_of(&attachment)?;
-        let result = result(&attachment, &plan);
-        Ok((attachment, result))
+        let result = answer::result(&entry.attachment, &plan);
+        Ok((entry.attachment.clone(), result))
     }
 
-    /// Its addresses are free. Nothing happens where there is none.
-    pub fn remove(&mut self, request: &DelRequest) -> Option<Attachment> {
+    /// What the plugin made for it.
+    ///
+    /// # Errors
+    /// When its addresses are in none of the node's pod CIDRs any more.
+    pub fn made(&self, attachment: &Attachment) -> Result<Plan, CniError> {
+        answer::plan(&self.network, attachment)
+    }
+
+    /// Its addresses are free, and given again once the report of that sequence is [released](Attachments::released); 0 when none
+    /// was made. Nothing happens where there is no such attachment.
+    pub fn remove(&mut self, request: &DelRequest, sequence: u64) -> Option<Attachment> {
         let key = (request.container_id.clone(), request.interface.clone());
         let entry = self.entries.remove(&key)?;
-        self.ipam.release(&entry.attachment.addresses);
+        self.ipam.free(&entry.attachment.addresses, Freed { sequence, at: Instant::now() });
         Some(entry.attachment)
+    }
+
+    /// Every node that mapped the addresses which were reported free up to this sequence has heard of it.
+    pub fn released(&mut self, sequence: u64) {
+        self.ipam.released(sequence);
+    }
+
+    /// How many addresses are free and not released yet.
+    pub fn waiting_addresses(&self) -> usize {
+        self.ipam.waiting()
+    }
+
+    /// Whether another pod could get addresses.
+    ///
+    /// # Errors
+    /// When it could not, with the ranges.
+    pub fn room(&self) -> Result<(), IpamError> {
+        self.ipam.room(Instant::now())
     }
 
     /// One attachment, reserved or attached.
@@ -204,61 +168,48 @@ impl Attachments {
         self.entries.values().filter(|entry| entry.attached).map(|entry| &entry.attachment)
     }
 
-    fn attachment(&self, request: &AddRequest, addresses: Vec<IpAddr>) -> Attachment {
-        let others = || self.entries.values().map(|entry| &entry.attachment);
+    /// All that are attached, the oldest first: of several of one pod name the last is the pod.
+    pub fn by_age(&self) -> Vec<&Attachment> {
+        let mut all: Vec<&Attachment> = self.attached().collect();
+        all.sort_by_key(|attachment| (attachment.since, &attachment.container_id));
+        all
+    }
+
+    fn attachment(&mut self, request: &AddRequest, addresses: Vec<IpAddr>) -> Attachment {
         let (container_id, interface) = (&request.container_id, &request.interface);
+        let port = self.next_port();
+        let others = || self.entries.values().map(|entry| &entry.attachment);
         let host_interface = unmet(
             |salt| name::host_interface(&request.pod_name, container_id, interface, salt),
             |name| others().any(|other| other.host_interface == *name),
         );
-        let mac = unmet(
-            |salt| name::pod_mac(&request.pod_namespace, &request.pod_name, container_id, interface, salt),
-            |mac| *mac == self.network.gateway_mac || others().any(|other| other.mac == *mac),
-        );
+        let taken = |mac: &MacAddress| *mac == self.network.gateway_mac || others().any(|other| other.mac == *mac);
+        let requested = request.requested_mac.filter(|mac| name::is_for_pods(*mac) && !taken(mac));
+        let made = |salt| name::pod_mac(&request.pod_namespace, &request.pod_name, container_id, interface, salt);
         Attachment {
             namespace: request.pod_namespace.clone(),
             name: request.pod_name.clone(),
             container_id: container_id.clone(),
             interface: interface.clone(),
             network_namespace: request.network_namespace.clone(),
+            network: request.network.clone(),
             host_interface,
             addresses,
-            mac,
+            mac: requested.unwrap_or_else(|| unmet(made, taken)),
+            port,
+            since: self.since,
         }
     }
 
-    fn plan_of(&self, attachment: &Attachment) -> Result<Plan, CniError> {
-        let mut addresses = Vec::new();
-        let mut routes = Vec::new();
-        for address in &attachment.addresses {
-            let Some(cidr) = self.network.pod_cidrs.iter().find(|cidr| cidr.contains(address)) else {
-                return Err(CniError::new(
-                    ErrorCode::TRY_AGAIN_LATER,
-                    format!(
-                        "pod {}/{}: {address} is in no pod CIDR of this node any more",
-                        attachment.namespace, attachment.name
-                    ),
-                    "the node's pod CIDRs changed meanwhile",
-                ));
-            };
-            let gateway = gateway(cidr);
-            addresses.push(PlannedAddress {
-                address: IpNet::from(*address),
-                gateway,
-                gateway_mac: self.network.gateway_mac,
-            });
-            let everything =
-                if address.is_ipv4() { IpNet::V4(Ipv4Net::default()) } else { IpNet::V6(Ipv6Net::default()) };
-            routes.push(PlannedRoute { destination: everything, gateway });
+    /// The port after the last one that nobody asks for.
+    fn next_port(&mut self) -> Option<u32> {
+        for _ in FIRST_PORT..=LAST_PORT {
+            self.port = if self.port >= LAST_PORT { FIRST_PORT } else { self.port + 1 };
+            if !self.entries.values().any(|entry| entry.attachment.port == Some(self.port)) {
+                return Some(self.port);
+            }
         }
-        Ok(Plan {
-            host_interface: attachment.host_interface.clone(),
-            mac: attachment.mac,
-            mtu: self.network.mtu,
-            addresses,
-            routes,
-            transmit_checksum_offload: self.network.transmit_checksum_offload,
-        })
+        None
     }
 }
 
@@ -272,45 +223,6 @@ fn unmet<T>(make: impl Fn(u32) -> T, taken: impl Fn(&T) -> bool) -> T {
         }
         salt += 1;
     }
-}
-
-fn result(attachment: &Attachment, plan: &Plan) -> AddResult {
-    let pod = ResultInterface {
-        name: attachment.interface.clone(),
-        mac: Some(attachment.mac),
-        mtu: Some(plan.mtu),
-        sandbox: Some(attachment.network_namespace.to_string_lossy().into_owned()),
-    };
-    let host = ResultInterface { name: plan.host_interface.clone(), mac: None, mtu: Some(plan.mtu), sandbox: None };
-    let address = |planned: &PlannedAddress| ResultAddress {
-        address: planned.address,
-        gateway: Some(planned.gateway),
-        interface: Some(0),
-    };
-    let route =
-        |planned: &PlannedRoute| ResultRoute { destination: planned.destination, gateway: Some(planned.gateway) };
-    AddResult {
-        interfaces: vec![pod, host],
-        ips: plan.addresses.iter().map(address).collect(),
-        routes: plan.routes.iter().map(route).collect(),
-    }
-}
-
-fn refusal(request: &AddRequest, error: &IpamError) -> CniError {
-    let code = match error {
-        IpamError::NoRange => ErrorCode::TRY_AGAIN_LATER,
-        IpamError::Exhausted { .. } => ErrorCode::ADDRESSES_EXHAUSTED,
-    };
-    let message = format!("no address for pod {}/{}", request.pod_namespace, request.pod_name);
-    CniError::new(code, message, error.to_string())
-}
-
-fn unknown((container_id, interface): &Key) -> CniError {
-    CniError::new(
-        ErrorCode::TRY_AGAIN_LATER,
-        format!("no plan is known for interface {interface} of container {container_id}"),
-        "the agent has restarted since it planned, or a DEL came between",
-    )
 }
 
 #[cfg(test)]

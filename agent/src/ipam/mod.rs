@@ -1,15 +1,18 @@
 //! Addresses for this node's pods, from the node's pod CIDRs; pure data.
 //!
 //! An address that was given back waits until all others have been given: least recently freed first, so that what still knows
-//! the address under its old owner has the longest time to forget. What is attached is told at start ([`Ipam::hold`]); there is no
-//! file to lose. [`attachment`] is what the rest of the agent uses: it knows which pod holds what.
+//! the address under its old owner has the longest time to forget. And it is not given at all before every node that maps it has
+//! heard that it is nobody's any more ([`Ipam::released`]), or that has taken too long ([`LONGEST_WAIT`]). What is attached is told
+//! at start ([`Ipam::hold`]); there is no file to lose. [`attachment`] is what the rest of the agent uses: it knows which pod holds
+//! what.
 
 pub mod attachment;
 mod name;
 mod range;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
@@ -17,11 +20,25 @@ pub use name::gateway_mac;
 use range::Range;
 pub use range::gateway;
 
+/// A freed address waits no longer than this to be released: a node without a controller must not run out of addresses.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// The addresses of this node: which are held, and which comes next.
 #[derive(Debug, Default)]
 pub struct Ipam {
     ranges: Vec<Range>,
     held: BTreeSet<IpAddr>,
+    /// Freed, and still mapped somewhere.
+    waiting: BTreeMap<IpAddr, Freed>,
+}
+
+/// When an address was freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freed {
+    /// The report to the controller that says so; 0 for an address that nobody was told of.
+    pub sequence: u64,
+    /// The time.
+    pub at: Instant,
 }
 
 /// Why no address was given.
@@ -30,15 +47,19 @@ pub enum IpamError {
     /// The node's pod CIDRs are not known.
     #[error("this node has no pod CIDR yet; the controller says it from the node's spec.podCIDRs")]
     NoRange,
-    /// All are held.
+    /// All are held, or wait.
     #[error(
-        "no {family} address is left: all {held} of {ranges} are held by pods of this node; add a pod CIDR or remove pods"
+        "no {family} address is left in {ranges}: {held} are held by pods of this node, {waiting} are free again and wait until no \
+         node maps them any more; {advice}",
+        advice = if *waiting > 0 { "try again in a moment" } else { "add a pod CIDR or remove pods" }
     )]
     Exhausted {
         /// "IPv4" or "IPv6".
         family: &'static str,
         /// Addresses held in those ranges.
         held: usize,
+        /// Addresses of those ranges that are freed and not released yet.
+        waiting: usize,
         /// The pod CIDRs of that family, with commas.
         ranges: String,
     },
@@ -47,7 +68,7 @@ pub enum IpamError {
 impl Ipam {
     /// Addresses of these pod CIDRs, all free.
     pub fn new(pod_cidrs: &[IpNet]) -> Ipam {
-        Ipam { ranges: pod_cidrs.iter().copied().map(Range::new).collect(), held: BTreeSet::new() }
+        Ipam { ranges: pod_cidrs.iter().copied().map(Range::new).collect(), ..Ipam::default() }
     }
 
     /// The pod CIDRs changed. What is held stays held, also outside of them.
@@ -62,6 +83,7 @@ impl Ipam {
     /// The address is a pod's since before this agent started.
     pub fn hold(&mut self, address: IpAddr) {
         self.held.insert(address);
+        self.waiting.remove(&address);
         for range in &mut self.ranges {
             range.taken(address);
         }
@@ -72,11 +94,18 @@ impl Ipam {
         self.held.contains(address)
     }
 
-    /// One address of each family that the pod CIDRs have, IPv4 first. A requested one is given when it is in them and free.
-    pub fn allocate(&mut self, requested: &[IpAddr]) -> Result<Vec<IpAddr>, IpamError> {
+    /// How many are freed and not released yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// One address of each family that the pod CIDRs have, IPv4 first. A requested one is given when it is in them, free and
+    /// released.
+    pub fn allocate(&mut self, requested: &[IpAddr], now: Instant) -> Result<Vec<IpAddr>, IpamError> {
         if self.ranges.is_empty() {
             return Err(IpamError::NoRange);
         }
+        self.waiting.retain(|_, freed| now.saturating_duration_since(freed.at) < LONGEST_WAIT);
         let mut given = Vec::new();
         for ipv4 in [true, false] {
             if !self.ranges.iter().any(|range| range.is_ipv4() == ipv4) {
@@ -88,7 +117,7 @@ impl Ipam {
                     given.push(address);
                 }
                 None => {
-                    self.release(&given);
+                    self.free(&given, Freed { sequence: 0, at: now });
                     return Err(self.exhausted(ipv4));
                 }
             }
@@ -96,15 +125,42 @@ impl Ipam {
         Ok(given)
     }
 
-    /// These are free again, and last in line.
-    pub fn release(&mut self, addresses: &[IpAddr]) {
+    /// Whether an address of each family could be given now.
+    pub fn room(&self, now: Instant) -> Result<(), IpamError> {
+        if self.ranges.is_empty() {
+            return Err(IpamError::NoRange);
+        }
+        let waits = |freed: &Freed| now.saturating_duration_since(freed.at) < LONGEST_WAIT;
+        let waiting = self.waiting.iter().filter(|(_, freed)| waits(freed)).map(|(address, _)| address);
+        let taken: Vec<&IpAddr> = self.held.iter().chain(waiting).collect();
+        for ipv4 in [true, false] {
+            let mut ranges = self.ranges.iter().filter(|range| range.is_ipv4() == ipv4).peekable();
+            let full =
+                |range: &Range| taken.iter().filter(|address| range.gives(***address)).count() as u128 >= range.size();
+            if ranges.peek().is_some() && ranges.all(full) {
+                return Err(self.exhausted(ipv4));
+            }
+        }
+        Ok(())
+    }
+
+    /// These are free again, and last in line; what the controller was told waits until it is released.
+    pub fn free(&mut self, addresses: &[IpAddr], freed: Freed) {
         for address in addresses {
             if self.held.remove(address) {
+                if freed.sequence > 0 {
+                    self.waiting.insert(*address, freed);
+                }
                 for range in &mut self.ranges {
                     range.freed(*address);
                 }
             }
         }
+    }
+
+    /// No node maps any more what was reported free up to this report.
+    pub fn released(&mut self, sequence: u64) {
+        self.waiting.retain(|_, freed| freed.sequence > sequence);
     }
 
     fn new_range(&self, cidr: IpNet) -> Range {
@@ -114,19 +170,20 @@ impl Ipam {
     }
 
     fn of_family(&mut self, ipv4: bool, requested: &[IpAddr]) -> Option<IpAddr> {
-        let held = &self.held;
+        let (held, waiting) = (&self.held, &self.waiting);
+        let taken = |address: &IpAddr| held.contains(address) || waiting.contains_key(address);
         let mut ranges = self.ranges.iter_mut().filter(|range| range.is_ipv4() == ipv4).collect::<Vec<_>>();
-        let wanted = requested
-            .iter()
-            .find(|address| !held.contains(address) && ranges.iter().any(|range| range.gives(**address)));
-        wanted.copied().or_else(|| ranges.iter_mut().find_map(|range| range.next(held)))
+        let wanted =
+            requested.iter().find(|address| !taken(address) && ranges.iter().any(|range| range.gives(**address)));
+        wanted.copied().or_else(|| ranges.iter_mut().find_map(|range| range.next(taken)))
     }
 
     fn exhausted(&self, ipv4: bool) -> IpamError {
         let ranges = self.ranges.iter().filter(|range| range.is_ipv4() == ipv4).collect::<Vec<_>>();
-        let held = self.held.iter().filter(|address| ranges.iter().any(|range| range.gives(**address))).count();
+        let inside = |address: &&IpAddr| ranges.iter().any(|range| range.gives(**address));
+        let (held, waiting) = (self.held.iter().filter(inside).count(), self.waiting.keys().filter(inside).count());
         let ranges = ranges.iter().map(|range| range.cidr().to_string()).collect::<Vec<_>>().join(", ");
-        IpamError::Exhausted { family: if ipv4 { "IPv4" } else { "IPv6" }, held, ranges }
+        IpamError::Exhausted { family: if ipv4 { "IPv4" } else { "IPv6" }, held, waiting, ranges }
     }
 }
 

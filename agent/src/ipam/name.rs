@@ -18,6 +18,12 @@ pub(super) fn pod_mac(namespace: &str, name: &str, container_id: &str, interface
     mac(&["pod", namespace, name, container_id, interface], salt)
 }
 
+/// Whether a pod may ask for it: unicast, not zero, and none that routes use as a mark.
+pub(super) fn is_for_pods(mac: MacAddress) -> bool {
+    let MacAddress([first, second, ..]) = mac;
+    first & 1 == 0 && mac.0 != [0; 6] && !(first == LOCAL && second == MARKS)
+}
+
 /// The name of a veth's end on the node: a start of the pod's name for people, then eight hexadecimal digits; at most 15 bytes.
 pub(super) fn host_interface(pod_name: &str, container_id: &str, interface: &str, salt: u32) -> String {
     let start = pod_name.chars().take_while(|each| *each != '.').take(6).collect::<String>();

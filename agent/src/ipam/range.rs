@@ -1,6 +1,6 @@
 //! One pod CIDR: which of its addresses comes next.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -50,6 +50,11 @@ impl Range {
         self.cidr.addr().is_ipv4()
     }
 
+    /// How many addresses it has for pods.
+    pub(super) fn size(&self) -> u128 {
+        (self.last.saturating_add(1)).saturating_sub(self.first)
+    }
+
     /// Whether pods may have it: it is inside, and neither the gateway's nor reserved.
     pub(super) fn gives(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.is_ipv4() && (self.first..=self.last).contains(&number(address))
@@ -74,8 +79,8 @@ impl Range {
         }
     }
 
-    /// The next one that is not held. Asked again without it being taken, it may be another.
-    pub(super) fn next(&mut self, held: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    /// The next one that is not taken. Asked again without it being taken, it may be another.
+    pub(super) fn next(&mut self, taken: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
         if self.first > self.last {
             return None;
         }
@@ -89,12 +94,12 @@ impl Range {
             round.next = after(candidate);
             round.left -= 1;
             let found = address(&self.cidr, candidate);
-            if !held.contains(&found) && !self.freed.contains(&candidate) {
+            if !taken(&found) && !self.freed.contains(&candidate) {
                 return Some(found);
             }
         }
         let candidates = self.freed.iter().map(|freed| address(&self.cidr, *freed));
-        candidates.into_iter().find(|found| !held.contains(found))
+        candidates.into_iter().find(|found| !taken(found))
     }
 }
 

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::{Ipam, IpamError, gateway};
+use super::{Freed, Ipam, IpamError, LONGEST_WAIT, gateway};
+
+/// Gives addresses back of which nobody was told.
+fn release(ipam: &mut Ipam, addresses: &[IpAddr]) {
+    ipam.free(addresses, Freed { sequence: 0, at: Instant::now() });
+}
 
 fn cidrs(texts: &[&str]) -> Vec<IpNet> {
     texts.iter().map(|text| text.parse().expect("a prefix")).collect()
@@ -17,7 +23,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 fn next(ipam: &mut Ipam) -> String {
-    let given = ipam.allocate(&[]).expect("an address is left");
+    let given = ipam.allocate(&[], Instant::now()).expect("an address is left");
     given.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
 }
 
@@ -41,15 +47,16 @@ fn what_was_freed_comes_last_and_in_order() {
     for expected in ["10.0.0.2", "10.0.0.3", "10.0.0.4"] {
         assert_eq!(next(&mut ipam), expected);
     }
-    ipam.release(&[address("10.0.0.3")]);
-    ipam.release(&[address("10.0.0.2")]);
-    ipam.release(&[address("10.0.0.2")]);
+    release(&mut ipam, &[address("10.0.0.3")]);
+    release(&mut ipam, &[address("10.0.0.2")]);
+    release(&mut ipam, &[address("10.0.0.2")]);
     let order = (0..4).map(|_| next(&mut ipam)).collect::<Vec<_>>();
     assert_eq!(order, ["10.0.0.5", "10.0.0.6", "10.0.0.3", "10.0.0.2"]);
-    let error = ipam.allocate(&[]).expect_err("all are held");
+    let error = ipam.allocate(&[], Instant::now()).expect_err("all are held");
     assert_eq!(
         error.to_string(),
-        "no IPv4 address is left: all 5 of 10.0.0.0/29 are held by pods of this node; add a pod CIDR or remove pods"
+        "no IPv4 address is left in 10.0.0.0/29: 5 are held by pods of this node, 0 are free again and wait until no node maps \
+         them any more; add a pod CIDR or remove pods"
     );
 }
 
@@ -67,7 +74,7 @@ fn a_restart_goes_on_behind_what_is_attached() {
 fn a_second_range_of_a_family_is_used_when_the_first_is_full() {
     let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/30", "10.0.1.0/30"]));
     assert_eq!([next(&mut ipam), next(&mut ipam)], ["10.0.0.2", "10.0.1.2"]);
-    let error = ipam.allocate(&[]).expect_err("both are full");
+    let error = ipam.allocate(&[], Instant::now()).expect_err("both are full");
     assert!(
         matches!(&error, IpamError::Exhausted { held: 2, ranges, .. } if ranges == "10.0.0.0/30, 10.0.1.0/30"),
         "{error}"
@@ -79,22 +86,63 @@ fn a_second_range_of_a_family_is_used_when_the_first_is_full() {
 #[test]
 fn one_family_without_room_gives_nothing_of_the_other() {
     let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/24", "fd00::/127"]));
-    let error = ipam.allocate(&[]).expect_err("there is no IPv6 address");
+    let error = ipam.allocate(&[], Instant::now()).expect_err("there is no IPv6 address");
     assert!(matches!(error, IpamError::Exhausted { family: "IPv6", held: 0, .. }), "{error}");
     ipam.set_pod_cidrs(&cidrs(&["10.0.0.0/24"]));
     let order = (0..253).map(|_| next(&mut ipam)).collect::<BTreeSet<_>>();
     assert_eq!(order.len(), 253, "also the one that was tried is given");
-    assert_eq!(Ipam::new(&[]).allocate(&[]), Err(IpamError::NoRange));
+    assert_eq!(Ipam::new(&[]).allocate(&[], Instant::now()), Err(IpamError::NoRange));
 }
 
 #[test]
 fn a_request_is_honoured_where_it_can_be() {
     let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/24", "fd00::/64"]));
     let wanted = [address("fd00::7"), address("192.0.2.1"), address("10.0.0.9")];
-    assert_eq!(ipam.allocate(&wanted), Ok(vec![address("10.0.0.9"), address("fd00::7")]));
-    assert_eq!(ipam.allocate(&wanted), Ok(vec![address("10.0.0.10"), address("fd00::8")]), "they are held now");
+    assert_eq!(ipam.allocate(&wanted, Instant::now()), Ok(vec![address("10.0.0.9"), address("fd00::7")]));
+    assert_eq!(
+        ipam.allocate(&wanted, Instant::now()),
+        Ok(vec![address("10.0.0.10"), address("fd00::8")]),
+        "they are held now"
+    );
     let reserved = ["10.0.0.0", "10.0.0.1", "10.0.0.255", "fd00::", "fd00::1"].map(address);
-    assert_eq!(ipam.allocate(&reserved), Ok(vec![address("10.0.0.11"), address("fd00::9")]));
+    assert_eq!(ipam.allocate(&reserved, Instant::now()), Ok(vec![address("10.0.0.11"), address("fd00::9")]));
+}
+
+#[test]
+fn a_freed_address_waits_until_it_is_released() {
+    let start = Instant::now();
+    let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/30", "10.0.0.4/30"])); // pods: .2 and .6
+    assert_eq!([next(&mut ipam), next(&mut ipam)], ["10.0.0.2", "10.0.0.6"]);
+    ipam.free(&[address("10.0.0.2")], Freed { sequence: 7, at: start });
+    ipam.free(&[address("10.0.0.6")], Freed { sequence: 8, at: start });
+    for _ in 0..2 {
+        let error = ipam.allocate(&[address("10.0.0.2")], start).expect_err("also one that is asked for waits");
+        let part =
+            "0 are held by pods of this node, 2 are free again and wait until no node maps them any more; try again";
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!(ipam.room(start), Err(error));
+    }
+    ipam.released(6);
+    assert_eq!(ipam.waiting(), 2);
+    ipam.released(7);
+    assert_eq!((ipam.waiting(), ipam.room(start)), (1, Ok(())));
+    assert_eq!(ipam.allocate(&[], start), Ok(vec![address("10.0.0.2")]));
+    assert!(ipam.allocate(&[], start + LONGEST_WAIT - Duration::from_millis(1)).is_err());
+    assert_eq!(
+        ipam.allocate(&[], start + LONGEST_WAIT),
+        Ok(vec![address("10.0.0.6")]),
+        "no controller answers for ever"
+    );
+}
+
+#[test]
+fn room_is_told_without_taking_any() {
+    let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/29", "fd00::/64"]));
+    for expected in ["10.0.0.2 fd00::2", "10.0.0.3 fd00::3"] {
+        assert_eq!(ipam.room(Instant::now()), Ok(()));
+        assert_eq!(next(&mut ipam), expected);
+    }
+    assert_eq!(Ipam::new(&[]).room(Instant::now()), Err(IpamError::NoRange));
 }
 
 proptest! {
@@ -108,10 +156,10 @@ proptest! {
         for step in steps {
             if step % 3 == 0 && !held.is_empty() {
                 let back = held.swap_remove(usize::from(step) % held.len());
-                ipam.release(&[back]);
+                release(&mut ipam, &[back]);
                 freed.push(back);
             } else {
-                match ipam.allocate(&[]) {
+                match ipam.allocate(&[], Instant::now()) {
                     Ok(given) => {
                         let [given] = given[..] else { panic!("one family: {given:?}") };
                         prop_assert!(!held.contains(&given) && (2..=14).contains(&given.to_string()[7..].parse::<u8>().expect("a number")));

@@ -1,14 +1,17 @@
 //! The socket that the CNI plugin asks: HTTP/1.1 requests become [`CniRequest`]s for the agent's loop, its replies become answers.
 //!
 //! Nothing is decided here. A request is read, parsed, and put into the loop's channel with a place for the reply; the plugin
-//! waits as long as the loop does. When the plugin goes away, the reply has no reader and the loop sees that when it sends.
+//! waits as long as the loop does. A plugin asks on one connection for as long as it lives: the loop is told of the end of one that
+//! asked for an attachment, so a plugin that was killed half-way leaves nothing.
 
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use apis::cni::{
-    ADD_PATH, AddRequest, AddResult, CONFIRM_PATH, CniError, ConfirmRequest, DELETE_PATH, DelRequest, ErrorCode, Plan,
+    ADD_PATH, AddRequest, AddResult, CHECK_PATH, COLLECT_PATH, CONFIRM_PATH, CheckRequest, CniError, CollectRequest,
+    ConfirmRequest, DELETE_PATH, DelRequest, ErrorCode, Plan, STATUS_PATH,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -23,21 +26,33 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
 
-/// Longest request that is read, in bytes. Real ones have a few hundred.
-const REQUEST_LIMIT: usize = 64 * 1024;
+/// Longest request that is read, in bytes. Real ones have a few hundred; GC lists every attachment of the node.
+const REQUEST_LIMIT: usize = 1 << 20;
 
 /// Where the reply goes.
 pub type Reply<T> = oneshot::Sender<Result<T, CniError>>;
+
+/// One plugin's connection. Counts from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Session(pub u64);
 
 /// What the plugin asks of the agent's loop.
 #[derive(Debug)]
 pub enum CniRequest {
     /// Plan and reserve an attachment.
-    Add(AddRequest, Reply<Plan>),
+    Add(AddRequest, Session, Reply<Plan>),
     /// The pod's half is made: make the node's, reply when the pod can talk.
-    Confirm(ConfirmRequest, Reply<AddResult>),
+    Confirm(ConfirmRequest, Session, Reply<AddResult>),
     /// The pod's half is gone: take the node's away.
     Delete(DelRequest, Reply<()>),
+    /// Is it as it was made?
+    Check(CheckRequest, Reply<Plan>),
+    /// What is not valid any more is to go.
+    Collect(CollectRequest, Reply<()>),
+    /// Can an attachment be made?
+    Status(Reply<()>),
+    /// The connection on which an attachment was asked for has ended.
+    Ended(Session),
 }
 
 /// Why the socket cannot be served.
@@ -80,6 +95,7 @@ pub async fn serve<E: From<CniRequest> + Send + 'static>(
     events: mpsc::Sender<E>,
     metrics: Metrics,
 ) {
+    let mut sessions = 0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -87,7 +103,8 @@ pub async fn serve<E: From<CniRequest> + Send + 'static>(
         };
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(converse(stream, events.clone(), metrics.clone()));
+                sessions += 1;
+                tokio::spawn(converse(stream, Session(sessions), events.clone(), metrics.clone()));
             }
             Err(error) => {
                 // Out of descriptors, most likely: the connections that end give some back.
@@ -98,12 +115,18 @@ pub async fn serve<E: From<CniRequest> + Send + 'static>(
     }
 }
 
-async fn converse<E: From<CniRequest> + Send + 'static>(stream: UnixStream, events: mpsc::Sender<E>, metrics: Metrics) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (events, metrics) = (events.clone(), metrics.clone());
+async fn converse<E: From<CniRequest> + Send + 'static>(
+    stream: UnixStream,
+    session: Session,
+    events: mpsc::Sender<E>,
+    metrics: Metrics,
+) {
+    let plugin = Plugin { session, attaches: AtomicBool::new(false), events };
+    let service = service_fn(|request: Request<Incoming>| {
+        let (plugin, metrics) = (&plugin, &metrics);
         async move {
             let (path, since) = (request.uri().path().to_owned(), std::time::Instant::now());
-            let answer = answer(request, &events).await;
+            let answer = plugin.answer(request).await;
             metrics.cni_answered(&path, answer.as_ref().err(), since.elapsed());
             Ok::<_, Infallible>(respond(answer))
         }
@@ -112,54 +135,79 @@ async fn converse<E: From<CniRequest> + Send + 'static>(stream: UnixStream, even
     {
         tracing::debug!(%error, "a CNI connection ended early");
     }
+    if plugin.attaches.load(Ordering::Relaxed) {
+        // A loop that has ended needs to know of nobody.
+        let _ = plugin.events.send(E::from(CniRequest::Ended(session))).await;
+    }
 }
 
-/// The answer's body, or the error that is its body.
-async fn answer<E: From<CniRequest>>(
-    request: Request<Incoming>,
-    events: &mpsc::Sender<E>,
-) -> Result<Vec<u8>, CniError> {
-    let path = request.uri().path().to_owned();
-    if request.method() != Method::POST {
-        return Err(CniError::new(
-            ErrorCode::AGENT_FAILED,
-            format!("{} {path} is not a request of the CNI plugin", request.method()),
-            "its requests are POSTs",
-        ));
-    }
-    let body = Limited::new(request.into_body(), REQUEST_LIMIT).collect().await.map_err(|error| {
-        CniError::new(ErrorCode::UNDECODABLE, format!("the request {path} cannot be read"), error.to_string())
-    })?;
-    let body = body.to_bytes();
-    fault::point("cni.request.read");
-    match path.as_str() {
-        ADD_PATH => written(&ask(events, CniRequest::Add, read(&path, &body)?).await?),
-        CONFIRM_PATH => written(&ask(events, CniRequest::Confirm, read(&path, &body)?).await?),
-        DELETE_PATH => {
-            ask(events, CniRequest::Delete, read(&path, &body)?).await?;
-            Ok(b"{}".to_vec())
+/// A plugin that is connected.
+struct Plugin<E> {
+    session: Session,
+    /// It has asked for an attachment.
+    attaches: AtomicBool,
+    events: mpsc::Sender<E>,
+}
+
+impl<E: From<CniRequest>> Plugin<E> {
+    /// The answer's body, or the error that is its body.
+    async fn answer(&self, request: Request<Incoming>) -> Result<Vec<u8>, CniError> {
+        let path = request.uri().path().to_owned();
+        if request.method() != Method::POST {
+            return Err(CniError::new(
+                ErrorCode::AGENT_FAILED,
+                format!("{} {path} is not a request of the CNI plugin", request.method()),
+                "its requests are POSTs",
+            ));
         }
-        _ => Err(CniError::new(
-            ErrorCode::AGENT_FAILED,
-            format!("the agent does not know {path}"),
-            "plugin and agent may be of different versions",
-        )),
+        let body = Limited::new(request.into_body(), REQUEST_LIMIT).collect().await.map_err(|error| {
+            CniError::new(ErrorCode::UNDECODABLE, format!("the request {path} cannot be read"), error.to_string())
+        })?;
+        let body = body.to_bytes();
+        fault::point("cni.request.read");
+        let nothing = |()| Ok(b"{}".to_vec());
+        match path.as_str() {
+            ADD_PATH => {
+                let request = read(&path, &body)?;
+                self.attaches.store(true, Ordering::Relaxed);
+                written(&self.ask(|reply| CniRequest::Add(request, self.session, reply)).await?)
+            }
+            CONFIRM_PATH => {
+                let request = read(&path, &body)?;
+                written(&self.ask(|reply| CniRequest::Confirm(request, self.session, reply)).await?)
+            }
+            DELETE_PATH => {
+                let request = read(&path, &body)?;
+                self.ask(|reply| CniRequest::Delete(request, reply)).await.and_then(nothing)
+            }
+            CHECK_PATH => {
+                let request = read(&path, &body)?;
+                written(&self.ask(|reply| CniRequest::Check(request, reply)).await?)
+            }
+            COLLECT_PATH => {
+                let request = read(&path, &body)?;
+                self.ask(|reply| CniRequest::Collect(request, reply)).await.and_then(nothing)
+            }
+            STATUS_PATH => self.ask(CniRequest::Status).await.and_then(nothing),
+            _ => Err(CniError::new(
+                ErrorCode::AGENT_FAILED,
+                format!("the agent does not know {path}"),
+                "plugin and agent may be of different versions",
+            )),
+        }
     }
-}
 
-async fn ask<E: From<CniRequest>, Q, A>(
-    events: &mpsc::Sender<E>,
-    kind: impl FnOnce(Q, Reply<A>) -> CniRequest,
-    request: Q,
-) -> Result<A, CniError> {
-    let ends = || {
-        CniError::new(ErrorCode::TRY_AGAIN_LATER, "the agent is ending", "its successor will answer at the same socket")
-    };
-    let (reply, answer) = oneshot::channel();
-    events.send(E::from(kind(request, reply))).await.map_err(|_| ends())?;
-    let answer = answer.await.unwrap_or_else(|_| Err(ends()));
-    fault::point("cni.answer.before");
-    answer
+    async fn ask<A>(&self, kind: impl FnOnce(Reply<A>) -> CniRequest) -> Result<A, CniError> {
+        let ends = || {
+            let message = "the agent is ending";
+            CniError::new(ErrorCode::TRY_AGAIN_LATER, message, "its successor will answer at the same socket")
+        };
+        let (reply, answer) = oneshot::channel();
+        self.events.send(E::from(kind(reply))).await.map_err(|_| ends())?;
+        let answer = answer.await.unwrap_or_else(|_| Err(ends()));
+        fault::point("cni.answer.before");
+        answer
+    }
 }
 
 fn read<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, CniError> {
@@ -187,7 +235,9 @@ fn respond(answer: Result<Vec<u8>, CniError>) -> Response<Full<Bytes>> {
 
 fn status(error: &CniError) -> StatusCode {
     match error.code {
-        ErrorCode::TRY_AGAIN_LATER => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::TRY_AGAIN_LATER | ErrorCode::NOT_AVAILABLE | ErrorCode::LIMITED_CONNECTIVITY => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorCode::UNDECODABLE | ErrorCode::INVALID_ENVIRONMENT => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -87,7 +87,8 @@ impl Agent {
         }
     }
 
-    fn pods(&self) -> Vec<PodInfo> {
+    fn pods(&mut self) -> Vec<PodInfo> {
+        let late = self.late_pods();
         let state = &self.parts.state;
         let posture = |posture: Posture| match posture {
             Posture::Policed => "policed".to_owned(),
@@ -106,6 +107,10 @@ impl Agent {
                 identity: state.upstream.endpoints.get(key).map(|endpoint| endpoint.identity.to_string()),
                 egress: planned.map(|planned| posture(planned.egress)),
                 ingress: planned.map(|planned| posture(planned.ingress)),
+                warning: late
+                    .iter()
+                    .find(|failure| failure.object.strip_prefix("Pod/") == Some(key.as_str()))
+                    .map(|failure| failure.reason.clone()),
             }
         };
         state.attached().iter().map(info).collect()

@@ -1,43 +1,83 @@
 //! Pods come and go: what the CNI plugin asks, and when it is answered.
 //!
-//! ADD is a plan, which needs nothing of the switch. Confirm makes the pod's host end a port and is answered once the switch
-//! obeys flows for a pod that the controller knows, or, after a bounded wait, with success and the pod closed. DEL is answered
-//! when flows, port and interface are gone; only then may its addresses be given to another.
+//! ADD is a plan ([`attach`]), which needs nothing of the switch. Confirm makes the pod's host end a port and is answered once the
+//! switch obeys flows for a pod that the controller knows, or, after a bounded wait, with success and the pod closed, which is then
+//! told as a failure. DEL ([`detach`]) is answered when flows, port and interface are gone; only then may its addresses be given to
+//! another. CHECK, GC and STATUS ([`inspect`]) are answered from what is known.
+//!
+//! A plugin asks on one connection, a *session*. While the session of an ADD lasts, its container's interface is *busy*: another ADD
+//! for it waits. A session that ends before its confirmation was answered is a plugin that was killed: all is taken back.
 
+mod attach;
+mod detach;
+mod inspect;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use apis::cni::{AddRequest, AddResult, CniError, ConfirmRequest, DelRequest, ErrorCode};
-use ovs_pipeline::Posture;
+use apis::cni::{AddRequest, AddResult, CniError, DelRequest, ErrorCode, Plan};
 use tokio::sync::oneshot;
 
 use super::Agent;
-use crate::apply::ports::{GATEWAY, PortOutcome, TUNNEL, Work};
+use crate::apply::ports::{GATEWAY, PortOutcome, TUNNEL};
 use crate::ipam::attachment::Attachment;
 use crate::ipam::gateway_mac;
-use crate::serve::cni::CniRequest;
+use crate::serve::cni::{CniRequest, Session};
 use crate::state::{Addresses, Attached, PodKey, SwitchPorts};
 use crate::watch::ovs::{InterfaceFact, Interfaces};
 
+/// How long an ADD waits for what it needs before it can be planned: the node's description, a released address, another call.
+const PLAN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a pod waits for the controller to say who it is.
 const IDENTITY_WITHIN: Duration = Duration::from_secs(2);
 /// How long a pod waits for its port and flows before the plugin is told to roll back.
 const PORT_WITHIN: Duration = Duration::from_secs(20);
+/// How long a DEL waits for the switch and its database before it is answered with success and done later.
+const DETACH_WITHIN: Duration = Duration::from_secs(5);
+/// Between a failed detachment and the next attempt.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Who waits for what.
 #[derive(Debug, Default)]
 pub struct Waiting {
+    adds: Vec<Add>,
     confirms: Vec<Confirm>,
     deletes: Vec<Delete>,
+    /// ADDs that were planned and whose plugins are still there.
+    sessions: BTreeMap<Session, Begun>,
+    /// Pods that were answered before the controller had said who they are.
+    late: BTreeSet<PodKey>,
     /// The interfaces of the bridge as they were last told.
     interfaces: Interfaces,
 }
 
 #[derive(Debug)]
+struct Add {
+    request: AddRequest,
+    session: Session,
+    since: Instant,
+    answer: oneshot::Sender<Result<Plan, CniError>>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    attachment: Attachment,
+    /// When its plan was answered.
+    planned: Instant,
+    /// Its confirmation was answered with success.
+    answered: bool,
+}
+
+#[derive(Debug)]
 struct Confirm {
     key: PodKey,
-    container: String,
+    attachment: Attachment,
+    session: Session,
     result: AddResult,
     since: Instant,
+    /// When the switch was seen to have the port, and to obey the flows.
+    port: Option<Instant>,
+    flows: Option<Instant>,
     answer: oneshot::Sender<Result<AddResult, CniError>>,
 }
 
@@ -47,6 +87,9 @@ struct Delete {
     attachment: Attachment,
     /// The worker was asked to take port and interface away.
     handed_on: bool,
+    /// When it could not.
+    failed: Option<(Instant, String)>,
+    since: Instant,
     answers: Vec<oneshot::Sender<Result<(), CniError>>>,
 }
 
@@ -68,8 +111,16 @@ impl Waiting {
 
     /// Whether ADD of the pod is under way, and not for longer than this.
     pub(super) fn arrived_within(&self, pod: &Attachment, time: Duration) -> bool {
-        let of = |confirm: &&Confirm| confirm.container == pod.container_id;
+        let of = |confirm: &&Confirm| confirm.attachment == *pod;
         self.confirms.iter().find(of).is_some_and(|confirm| confirm.since.elapsed() < time)
+    }
+
+    /// The port that an interface asks for, while it is about to be made and no other has it.
+    fn asked_port(&self, interface: &str) -> Option<u32> {
+        let confirm = self.confirms.iter().find(|confirm| confirm.attachment.host_interface == interface)?;
+        let others =
+            |port: &u32| self.interfaces.iter().any(|(name, fact)| name != interface && fact.port == Some(*port));
+        confirm.attachment.port.filter(|port| !others(port))
     }
 }
 
@@ -89,86 +140,58 @@ pub fn state_of(attachment: &Attachment, port: Option<u32>) -> Attached {
     }
 }
 
+/// What the runtime knows an attachment by.
+fn name_of(attachment: &Attachment) -> DelRequest {
+    DelRequest { container_id: attachment.container_id.clone(), interface: attachment.interface.clone() }
+}
+
+/// An interface that cannot be as wanted now.
+fn not_now(attachment: &Attachment, why: impl Into<String>) -> CniError {
+    let message = format!("interface {} of pod {}", attachment.host_interface, attachment.pod());
+    CniError::new(ErrorCode::TRY_AGAIN_LATER, message, why)
+}
+
 impl Agent {
     pub(super) fn take_cni(&mut self, request: CniRequest) {
-        // Whoever asked may have gone; what it asked for stays until DEL, as CNI wants it.
+        // Whoever asked may have gone; what it asked for is then taken back when its session ends.
         match request {
-            CniRequest::Add(request, answer) => _ = answer.send(self.add(&request)),
-            CniRequest::Confirm(request, answer) => self.confirm(&request, answer),
-            CniRequest::Delete(request, answer) => self.delete(request, answer),
-        }
-    }
-
-    fn add(&mut self, request: &AddRequest) -> Result<apis::cni::Plan, CniError> {
-        if self.host.mtu.is_none() {
-            return Err(CniError::new(
-                ErrorCode::TRY_AGAIN_LATER,
-                "the agent is not ready",
-                "the controller has not described this node yet, or its links could not be set up; see the agent's log",
-            ));
-        }
-        self.parts.attachments.plan(request)
-    }
-
-    fn confirm(&mut self, request: &ConfirmRequest, answer: oneshot::Sender<Result<AddResult, CniError>>) {
-        let (attachment, result) = match self.parts.attachments.confirm(request) {
-            Ok(confirmed) => confirmed,
-            Err(error) => {
-                let _ = answer.send(Err(error));
-                return;
+            CniRequest::Add(request, session, answer) => {
+                self.add(Add { request, session, since: Instant::now(), answer });
             }
-        };
-        let key = pod_key(&attachment);
-        let name = &attachment.host_interface;
-        let port = self.waiting.interface(name).and_then(|fact| fact.port);
-        let port = port.filter(|port| self.switch.has_port(*port, name));
-        let pod = state_of(&attachment, port);
-        self.parts.uplink.report_pod(&key, &attachment.addresses, attachment.mac.0);
-        self.parts.state.set_attached(&key, Some(pod), &mut self.changed);
-        let container = attachment.container_id.clone();
-        let _ = self.parts.work.send(Work::Attach(Box::new(attachment)));
-        self.waiting.confirms.push(Confirm { key, container, result, since: Instant::now(), answer });
+            CniRequest::Confirm(request, session, answer) => self.confirm(&request, session, answer),
+            CniRequest::Delete(request, answer) => self.delete(request, answer),
+            CniRequest::Check(request, answer) => _ = answer.send(self.check(&request)),
+            CniRequest::Collect(request, answer) => self.collect(request, answer),
+            CniRequest::Status(answer) => _ = answer.send(self.status()),
+            CniRequest::Ended(session) => self.ended(session),
+        }
     }
 
-    fn delete(&mut self, request: DelRequest, answer: oneshot::Sender<Result<(), CniError>>) {
-        if let Some(waiting) = self.waiting.deletes.iter_mut().find(|waiting| waiting.request == request) {
-            waiting.answers.push(answer);
-            return;
-        }
-        let found = self.parts.attachments.attached().find(|attachment| {
-            attachment.container_id == request.container_id && attachment.interface == request.interface
-        });
-        let Some(attachment) = found.cloned() else {
-            // Never planned, gone already, or planned and not confirmed: there is nothing in the switch.
-            self.parts.attachments.remove(&request);
-            let _ = answer.send(Ok(()));
-            return;
-        };
-        let key = pod_key(&attachment);
-        // A pod of the same name may already have taken its place.
-        let current = self.parts.state.attached().get(&key).is_some_and(|pod| pod.container == attachment.container_id);
-        if current {
-            self.parts.uplink.report_pod(&key, &[], attachment.mac.0);
-            self.parts.state.set_attached(&key, None, &mut self.changed);
-        }
-        self.waiting.deletes.push(Delete { request, attachment, handed_on: false, answers: vec![answer] });
+    /// An interface's port. A number counts once the switch itself knows the port by it.
+    fn known_port(&self, interface: &str) -> Option<u32> {
+        let port = self.waiting.interface(interface)?.port?;
+        self.switch.has_port(port, interface).then_some(port)
+    }
+
+    /// A pod's port; while it is about to be made, the one it asks for, so that its flows are there before it.
+    fn pod_port(&self, interface: &str) -> Option<u32> {
+        self.known_port(interface).or_else(|| self.waiting.asked_port(interface))
     }
 
     /// The bridge has these interfaces now.
     pub(super) fn take_interfaces(&mut self, interfaces: Interfaces) {
-        // A number counts once the switch itself knows the port by it.
-        let known = |name: &str, port: &u32| self.switch.has_port(*port, name);
-        let port = |name: &str| interfaces.get(name).and_then(|fact| fact.port).filter(|port| known(name, port));
-        let gateway = port(GATEWAY).map(|port| (port, gateway_mac(&self.parts.state.node).0));
-        self.parts.state.set_ports(SwitchPorts { tunnel: port(TUNNEL), gateway }, &mut self.changed);
+        self.waiting.interfaces = interfaces;
+        let gateway = self.known_port(GATEWAY).map(|port| (port, gateway_mac(&self.parts.state.node).0));
+        let ports = SwitchPorts { tunnel: self.known_port(TUNNEL), gateway };
+        self.parts.state.set_ports(ports, &mut self.changed);
         let pods: Vec<_> = self.parts.state.attached().iter().map(|(key, pod)| (key.clone(), pod.clone())).collect();
         for (key, pod) in pods {
-            let port = port(&pod.interface);
+            let port = self.pod_port(&pod.interface);
             if pod.port != port {
                 self.parts.state.set_attached(&key, Some(Attached { port, ..pod }), &mut self.changed);
             }
         }
-        self.waiting.interfaces = interfaces;
+        self.note_ports();
         self.plan_host();
     }
 
@@ -186,78 +209,35 @@ impl Agent {
                 tracing::error!(interface = %attachment.host_interface, pod = %pod_key(&attachment), %error, "the pod's port is not as wanted");
                 self.fail(&attachment, &error);
             }
-            PortOutcome::Detached(attachment) => {
-                self.waiting.interfaces.remove(&attachment.host_interface);
-                let done = self.waiting.deletes.extract_if(.., |waiting| waiting.attachment == *attachment);
-                for waiting in done.collect::<Vec<_>>() {
-                    self.parts.attachments.remove(&waiting.request);
-                    waiting.answers.into_iter().for_each(|answer| _ = answer.send(Ok(())));
-                }
-                self.plan_host();
-            }
+            PortOutcome::Detached(attachment) => self.detached(&attachment),
         }
     }
 
-    /// Tells whoever waits for the attachment that it failed. What is there stays until the plugin's DEL.
+    /// Tells whoever waits for the attachment that it failed. What is there stays until the plugin's DEL; what could not be
+    /// detached is tried again.
     fn fail(&mut self, attachment: &Attachment, error: &str) {
-        let message = format!("interface {} of pod {}", attachment.host_interface, pod_key(attachment));
-        let container = &attachment.container_id;
-        let confirms = self.waiting.confirms.extract_if(.., |waiting| waiting.container == *container);
+        let confirms = self.waiting.confirms.extract_if(.., |waiting| waiting.attachment == *attachment);
         for waiting in confirms.collect::<Vec<_>>() {
-            let error = CniError::new(ErrorCode::AGENT_FAILED, message.clone(), error);
-            let _ = waiting.answer.send(Err(error));
+            let _ = waiting.answer.send(Err(not_now(attachment, error)));
         }
-        let deletes = self.waiting.deletes.extract_if(.., |waiting| waiting.attachment == *attachment);
-        for waiting in deletes.collect::<Vec<_>>() {
-            for answer in waiting.answers {
-                let _ = answer.send(Err(CniError::new(ErrorCode::TRY_AGAIN_LATER, message.clone(), error)));
-            }
+        for waiting in self.waiting.deletes.iter_mut().filter(|waiting| waiting.attachment == *attachment) {
+            waiting.failed = Some((Instant::now(), error.to_owned()));
         }
     }
 
     /// The switch obeys what is planned: answers those who waited for it.
     pub(super) fn settle_cni(&mut self) {
         self.hand_on_deletes();
-        let (ready, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting.confirms).into_iter().partition(|confirm| self.is_ready(confirm));
-        self.waiting.confirms = waiting;
-        for confirm in ready {
-            let _ = confirm.answer.send(Ok(confirm.result));
-        }
-    }
-
-    /// Flows of these pods are gone: port and interface may go.
-    fn hand_on_deletes(&mut self) {
-        for waiting in self.waiting.deletes.iter_mut().filter(|waiting| !waiting.handed_on) {
-            waiting.handed_on = true;
-            let _ = self.parts.work.send(Work::Detach(Box::new(waiting.attachment.clone())));
-        }
-    }
-
-    /// Whether a pod is in the switch, and either the controller has said who it is or it has waited long enough.
-    fn is_ready(&self, confirm: &Confirm) -> bool {
-        let Some(pod) = self.planner.pods().get(&confirm.key) else {
-            return false;
-        };
-        let closed = pod.egress == Posture::Closed || pod.ingress == Posture::Closed;
-        !closed || confirm.since.elapsed() >= IDENTITY_WITHIN
+        self.answer_confirms();
     }
 
     /// Time passed: who waited too long is told so, and detaching does not wait for a switch that is gone.
     pub(super) fn tick_cni(&mut self) {
-        if !self.switch.is_connected() {
+        if !self.switch.is_connected() || !self.switch_answers() {
             self.hand_on_deletes();
         }
-        let late = self.waiting.confirms.extract_if(.., |confirm| confirm.since.elapsed() >= PORT_WITHIN);
-        for confirm in late.collect::<Vec<_>>() {
-            let interface = self.parts.state.attached().get(&confirm.key).map(|pod| pod.interface.clone());
-            let why = interface
-                .and_then(|name| self.waiting.interfaces.get(&name).and_then(|fact| fact.error.clone()))
-                .unwrap_or_else(|| {
-                    "the switch did not take the pod's port and flows in time; is ovs-vswitchd running?".to_owned()
-                });
-            let message = format!("pod {}", confirm.key);
-            let _ = confirm.answer.send(Err(CniError::new(ErrorCode::TRY_AGAIN_LATER, message, why)));
-        }
+        self.retry_deletes();
+        self.give_up_confirms();
+        self.retry_adds();
     }
 }

@@ -77,6 +77,7 @@ impl Agent {
                     mtu,
                     transmit_checksum_offload: self.parts.state.datapath == Datapath::System,
                 });
+                self.retry_adds();
             }
             Err(error) => {
                 self.parts.metrics.host_failures.inc();

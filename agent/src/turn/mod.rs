@@ -21,10 +21,11 @@ mod switch;
 
 use std::time::{Duration, Instant};
 
+use apis::cni::DelRequest;
 use hashbrown::HashSet;
 use openflow::EncodeError;
 use ovs_pipeline::{Intent, Node, Part, Table};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::apply::flows::Flows;
 use crate::apply::ports::Work;
@@ -35,8 +36,10 @@ use crate::ipam::attachment::Attachments;
 use crate::ledger::Ledger;
 use crate::ledger::store::{Store, StoreError};
 use crate::metrics::Metrics;
+use crate::ovs::ovsdb::Status;
 use crate::plan::{Planner, Wanted};
 use crate::state::{Changed, State};
+use crate::watch::detached::Notes;
 use crate::watch::stream::Uplink;
 
 use cni::Waiting;
@@ -64,8 +67,14 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Where they are kept.
     pub store: Store,
-    /// What CNI attached, restored from the switch's database.
+    /// What CNI attached, restored from the switch's database and from links.
     pub attachments: Attachments,
+    /// What is to be detached first: its link is gone, or a DEL came while no agent ran.
+    pub detach_first: Vec<DelRequest>,
+    /// Where it is noted, and what cannot be detached now.
+    pub notes: Notes,
+    /// Whether the switch's database answers.
+    pub database: watch::Receiver<Status>,
     /// To the controller.
     pub uplink: Uplink,
     /// To the worker of ports and host.
@@ -145,6 +154,7 @@ impl Agent {
     /// When the ledger cannot be written.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Event>) -> Result<(), TurnError> {
         let mut events = Vec::new();
+        self.detach_first();
         loop {
             if self.has_work() {
                 while events.len() < GATHER
@@ -171,7 +181,12 @@ impl Agent {
     /// Whether there is something to do without a new event.
     fn has_work(&mut self) -> bool {
         let scope = self.scope();
-        !self.changed.is_empty() || self.switch.wants(&mut self.flows, scope)
+        !self.changed.is_empty() || (self.switch_answers() && self.switch.wants(&mut self.flows, scope))
+    }
+
+    /// Whether it makes sense to ask the switch: without its database ovs-vswitchd forwards, and answers no OpenFlow message.
+    fn switch_answers(&self) -> bool {
+        self.parts.database.borrow().connected
     }
 
     fn take(&mut self, event: Event) {
@@ -185,7 +200,10 @@ impl Agent {
                 self.progress.frame(decoded);
                 self.parts.state.take_frame(*frame, &mut self.changed);
             }
-            Event::Released { .. } => {}
+            Event::Released { sequence } => {
+                self.parts.attachments.released(sequence);
+                self.retry_adds();
+            }
             Event::Facts(facts) => self.take_facts(facts),
             Event::Drift(object, what) => self.take_drift(object, &what),
             Event::HostTouched => self.host_touched(),

@@ -65,10 +65,12 @@ impl Agent {
         if let Some(time) = self.progress.settled() {
             self.parts.metrics.realised_seconds.took(time);
         }
+        let late = self.late_pods();
         let Some(frame) = &self.parts.state.frame else {
             return;
         };
-        let failures = report::failures(&self.planner, &self.parts.state);
+        let mut failures = report::failures(&self.planner, &self.parts.state);
+        failures.extend(late);
         let same =
             self.progress.reported.as_ref().is_some_and(|(before, failed)| before == frame && *failed == failures);
         if !same {

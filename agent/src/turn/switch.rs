@@ -172,6 +172,9 @@ impl Agent {
         let Some(connection) = self.switch.connection.clone().filter(|_| !self.switch.resting) else {
             return Ok(());
         };
+        if !self.switch_answers() {
+            return Ok(());
+        }
         if !self.switch.read && !self.read_switch(&connection).await {
             return Ok(());
         }

@@ -245,8 +245,11 @@ impl Node {
             "pod_namespace": namespace, "pod_name": name,
         });
         let started = Instant::now();
+        // Both on one connection: the agent takes back what a plugin that ends leaves half-way.
+        let mut plugin = UnixStream::connect(self.path("run/cni.sock")).unwrap();
         let plan = loop {
-            let (status, plan) = self.cni("/v1/add", &request);
+            let (status, plan) = exchange(&mut plugin, "/v1/add", &request.to_string());
+            let plan: Value = serde_json::from_str(&plan).unwrap();
             if status == 200 {
                 break plan;
             }
@@ -262,12 +265,14 @@ impl Node {
             }
         }
         let confirm = serde_json::json!({"container_id": format!("{namespace}-{name}"), "interface": "eth0"});
-        let socket = self.path("run/cni.sock");
         let (status, body) =
-            tokio::task::spawn_blocking(move || http(&socket, "POST", "/v1/confirm", &confirm.to_string()))
+            tokio::task::spawn_blocking(move || exchange(&mut plugin, "/v1/confirm", &confirm.to_string()))
                 .await
                 .unwrap();
         assert_eq!(status, 200, "{body}\n{}", self.log());
+        if let Some(pod) = pod {
+            pod.run("ethtool eth0"); // as the plugin: the kernel takes note of the carrier at once
+        }
         plan
     }
 
@@ -360,4 +365,20 @@ fn http(socket: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// One request on a connection that stays.
+fn exchange(stream: &mut UnixStream, path: &str, body: &str) -> (u16, String) {
+    stream.set_read_timeout(Some(WITHIN)).unwrap();
+    write!(stream, "POST {path} HTTP/1.1\r\nhost: agent\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let (mut head, mut byte) = (String::new(), [0]);
+    while !head.ends_with("\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(char::from(byte[0]));
+    }
+    let head = head.to_ascii_lowercase();
+    let length = head.split("content-length:").nth(1).unwrap().lines().next().unwrap().trim().parse().unwrap();
+    let mut answer = vec![0; length];
+    stream.read_exact(&mut answer).unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), String::from_utf8(answer).unwrap())
 }

@@ -1,9 +1,12 @@
 //! The environment variables a runtime sets for the plugin.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::{CniError, ErrorCode};
+use ipnet::IpNet;
+
+use super::{CniError, ErrorCode, MacAddress, SpecVersion};
 
 /// What the runtime asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +15,40 @@ pub enum Command {
     Add(Attach),
     /// `CNI_COMMAND=DEL`.
     Delete(Detach),
+    /// `CNI_COMMAND=CHECK`.
+    Check(Check),
+    /// `CNI_COMMAND=GC`.
+    Collect,
+    /// `CNI_COMMAND=STATUS`.
+    Status,
     /// `CNI_COMMAND=VERSION`.
     Version,
+}
+
+impl Command {
+    /// As the runtime writes it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Command::Add(_) => "ADD",
+            Command::Delete(_) => "DEL",
+            Command::Check(_) => "CHECK",
+            Command::Collect => "GC",
+            Command::Status => "STATUS",
+            Command::Version => "VERSION",
+        }
+    }
+
+    /// A configuration of an older version of the specification knows no such command.
+    pub fn refuse_before(&self, version: SpecVersion) -> Result<(), CniError> {
+        if version >= SpecVersion::V1_1_0 || !matches!(self, Command::Collect | Command::Status) {
+            return Ok(());
+        }
+        Err(CniError::new(
+            ErrorCode::INCOMPATIBLE_VERSION,
+            format!("CNI version {version} has no {}", self.as_str()),
+            "write 1.1.0 as \"cniVersion\" in the network configuration",
+        ))
+    }
 }
 
 /// Give a container an interface.
@@ -29,6 +64,17 @@ pub struct Attach {
     pub pod: PodArguments,
 }
 
+/// Is it as ADD made it?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// `CNI_CONTAINERID`.
+    pub container_id: String,
+    /// `CNI_NETNS`.
+    pub network_namespace: PathBuf,
+    /// `CNI_IFNAME`.
+    pub interface: String,
+}
+
 /// Take it away. The namespace may be gone already, and the pod's name need not be known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Detach {
@@ -40,7 +86,8 @@ pub struct Detach {
     pub interface: String,
 }
 
-/// Which pod it is: `K8S_POD_NAMESPACE`, `K8S_POD_NAME` and `K8S_POD_UID` of `CNI_ARGS`.
+/// `CNI_ARGS`: which pod it is (`K8S_POD_NAMESPACE`, `K8S_POD_NAME`, `K8S_POD_UID`), and what it would like to have (`IP`, `MAC`, as
+/// the conventions of CNI have them).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodArguments {
     /// The pod's namespace.
@@ -49,6 +96,10 @@ pub struct PodArguments {
     pub name: String,
     /// The pod's UID; not every runtime says it.
     pub uid: Option<String>,
+    /// Addresses of `IP`, with commas.
+    pub addresses: Vec<IpAddr>,
+    /// `MAC`.
+    pub mac: Option<MacAddress>,
 }
 
 impl Command {
@@ -58,16 +109,19 @@ impl Command {
         match reader.text("CNI_COMMAND").as_deref() {
             Some("ADD") => reader.attach().map(Command::Add),
             Some("DEL") => reader.detach().map(Command::Delete),
+            Some("CHECK") => reader.check().map(Command::Check),
+            Some("GC") => Ok(Command::Collect),
+            Some("STATUS") => Ok(Command::Status),
             Some("VERSION") => Ok(Command::Version),
             Some(other) => Err(CniError::new(
                 ErrorCode::INVALID_ENVIRONMENT,
                 format!("CNI_COMMAND={other:?} is not supported"),
-                "this plugin answers ADD, DEL and VERSION",
+                "this plugin answers ADD, DEL, CHECK, GC, STATUS and VERSION",
             )),
             None => Err(CniError::new(
                 ErrorCode::INVALID_ENVIRONMENT,
                 "CNI_COMMAND is not set",
-                "this is a CNI plugin: a container runtime starts it, with ADD, DEL or VERSION as CNI_COMMAND",
+                "this is a CNI plugin: a container runtime starts it, with ADD, DEL, CHECK, GC, STATUS or VERSION as CNI_COMMAND",
             )),
         }
     }
@@ -92,6 +146,20 @@ impl<Variable: Fn(&str) -> Option<OsString>> Reader<Variable> {
                 Ok(Attach { container_id, network_namespace, interface, pod })
             }
             _ => Err(invalid_environment("CNI_CONTAINERID, CNI_NETNS, CNI_IFNAME and CNI_ARGS are needed")),
+        }
+    }
+
+    fn check(mut self) -> Result<Check, CniError> {
+        let container_id = self.container_id();
+        let path = self.text("CNI_NETNS");
+        let network_namespace = self.network_namespace(path);
+        let interface = self.interface();
+        self.no_wrong()?;
+        match (container_id, network_namespace, interface) {
+            (Some(container_id), Some(network_namespace), Some(interface)) => {
+                Ok(Check { container_id, network_namespace, interface })
+            }
+            _ => Err(invalid_environment("CNI_CONTAINERID, CNI_NETNS and CNI_IFNAME are needed")),
         }
     }
 
@@ -163,29 +231,76 @@ impl<Variable: Fn(&str) -> Option<OsString>> Reader<Variable> {
         }
     }
 
-    /// `CNI_ARGS` is `KEY=value;KEY=value`; keys of others are theirs.
+    /// `CNI_ARGS` is `KEY=value;KEY=value`. Keys that nobody here knows are refused unless `IgnoreUnknown` says otherwise.
     fn pod(&mut self) -> Option<PodArguments> {
-        let arguments = self.text("CNI_ARGS").unwrap_or_default();
-        let (mut namespace, mut name, mut uid) = (None, None, None);
-        for pair in arguments.split(';').filter(|pair| !pair.is_empty()) {
+        let text = self.text("CNI_ARGS").unwrap_or_default();
+        let arguments = Arguments::split(&text, &mut self.wrong)?;
+        let label = |text: &String| is_dns_label(text);
+        let subdomain = |text: &String| text.len() <= 253 && text.split('.').all(is_dns_label_of_any_length);
+        let namespace = arguments.namespace.map(str::to_owned);
+        let namespace =
+            self.checked("CNI_ARGS K8S_POD_NAMESPACE", namespace, label, "a namespace's name (RFC 1123 label)");
+        let name = arguments.name.map(str::to_owned);
+        let name = self.checked("CNI_ARGS K8S_POD_NAME", name, subdomain, "a pod's name (RFC 1123 subdomain)");
+        let addresses = arguments.addresses.map_or(Some(Vec::new()), |list| list.split(',').map(address).collect());
+        let mac = arguments.mac.map_or(Some(None), |mac| mac.parse().ok().map(Some));
+        if addresses.is_none() {
+            self.wrong.push(format!("CNI_ARGS IP: {:?} is not a list of addresses with commas", arguments.addresses));
+        }
+        if mac.is_none() {
+            self.wrong.push(format!("CNI_ARGS MAC: {:?} is not a MAC address", arguments.mac));
+        }
+        let uid = arguments.uid.filter(|uid| !uid.is_empty()).map(str::to_owned);
+        Some(PodArguments { namespace: namespace?, name: name?, uid, addresses: addresses?, mac: mac? })
+    }
+}
+
+/// `CNI_ARGS` taken apart.
+#[derive(Default)]
+struct Arguments<'text> {
+    namespace: Option<&'text str>,
+    name: Option<&'text str>,
+    uid: Option<&'text str>,
+    addresses: Option<&'text str>,
+    mac: Option<&'text str>,
+}
+
+impl<'text> Arguments<'text> {
+    fn split(text: &'text str, wrong: &mut Vec<String>) -> Option<Arguments<'text>> {
+        let mut arguments = Arguments::default();
+        let (mut unknown, mut ignore) = (Vec::new(), false);
+        for pair in text.split(';').filter(|pair| !pair.is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
-                self.wrong.push(format!("CNI_ARGS: {pair:?} is not KEY=value"));
+                wrong.push(format!("CNI_ARGS: {pair:?} is not KEY=value"));
                 return None;
             };
             match key {
-                "K8S_POD_NAMESPACE" => namespace = Some(value.to_owned()),
-                "K8S_POD_NAME" => name = Some(value.to_owned()),
-                "K8S_POD_UID" => uid = Some(value.to_owned()).filter(|uid| !uid.is_empty()),
-                _ => {}
+                "K8S_POD_NAMESPACE" => arguments.namespace = Some(value),
+                "K8S_POD_NAME" => arguments.name = Some(value),
+                "K8S_POD_UID" => arguments.uid = Some(value),
+                "IP" => arguments.addresses = Some(value),
+                "MAC" => arguments.mac = Some(value),
+                // The sandbox's id again, which CNI_CONTAINERID says.
+                "K8S_POD_INFRA_CONTAINER_ID" => {}
+                "IgnoreUnknown" => match value.to_ascii_lowercase().as_str() {
+                    "1" | "true" => ignore = true,
+                    "0" | "false" => ignore = false,
+                    _ => wrong.push(format!("CNI_ARGS IgnoreUnknown: {value:?} is not 1, true, 0 or false")),
+                },
+                other => unknown.push(other),
             }
         }
-        let label = |text: &String| is_dns_label(text);
-        let subdomain = |text: &String| text.len() <= 253 && text.split('.').all(is_dns_label_of_any_length);
-        let namespace =
-            self.checked("CNI_ARGS K8S_POD_NAMESPACE", namespace, label, "a namespace's name (RFC 1123 label)");
-        let name = self.checked("CNI_ARGS K8S_POD_NAME", name, subdomain, "a pod's name (RFC 1123 subdomain)");
-        Some(PodArguments { namespace: namespace?, name: name?, uid })
+        if !ignore && !unknown.is_empty() {
+            let unknown = unknown.join(", ");
+            wrong.push(format!("CNI_ARGS: {unknown} is not known, and IgnoreUnknown=1 is not said"));
+        }
+        Some(arguments)
     }
+}
+
+/// With or without a prefix length: the pod gets a host prefix whatever it says.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse::<IpNet>().ok().map(|prefix| prefix.addr()))
 }
 
 fn invalid_environment(details: &str) -> CniError {

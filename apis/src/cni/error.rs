@@ -27,12 +27,18 @@ impl ErrorCode {
     pub const INVALID_CONFIGURATION: ErrorCode = ErrorCode(7);
     /// Not now; the runtime should ask again.
     pub const TRY_AGAIN_LATER: ErrorCode = ErrorCode(11);
+    /// STATUS: no ADD can be done.
+    pub const NOT_AVAILABLE: ErrorCode = ErrorCode(50);
+    /// STATUS: no ADD can be done, and pods that are attached may not reach all they should.
+    pub const LIMITED_CONNECTIVITY: ErrorCode = ErrorCode(51);
     /// The kernel refused a step of the pod's half.
     pub const POD_SETUP_FAILED: ErrorCode = ErrorCode(100);
     /// No address is left in the node's pod ranges; the message names them.
     pub const ADDRESSES_EXHAUSTED: ErrorCode = ErrorCode(101);
     /// The agent could not do its half, or answered what is not its protocol.
     pub const AGENT_FAILED: ErrorCode = ErrorCode(102);
+    /// CHECK: something that ADD made is gone or has changed.
+    pub const NOT_AS_MADE: ErrorCode = ErrorCode(103);
 }
 
 /// What went wrong, in the words a runtime logs. The agent answers it as it is, the plugin adds the version.

@@ -14,12 +14,16 @@ mod protocol;
 mod result;
 mod version;
 
-pub use configuration::{DEFAULT_AGENT_SOCKET, NetworkConfiguration};
-pub use environment::{Attach, Command, Detach, PodArguments};
+pub use configuration::{DEFAULT_AGENT_SOCKET, NetworkConfiguration, Requested};
+pub use environment::{Attach, Check, Command, Detach, PodArguments};
 pub use error::{CniError, ErrorCode};
 pub use mac::{InvalidMacAddress, MacAddress};
 pub use protocol::{
-    ADD_PATH, AddRequest, CONFIRM_PATH, ConfirmRequest, DELETE_PATH, DelRequest, Plan, PlannedAddress, PlannedRoute,
+    ADD_PATH, AddRequest, AttachmentName, CHECK_PATH, COLLECT_PATH, CONFIRM_PATH, CheckRequest, CollectRequest,
+    ConfirmRequest, DELETE_PATH, DETACHED_FOLDER, DelRequest, Plan, PlannedAddress, PlannedRoute, STATUS_PATH,
+    detached_file,
 };
-pub use result::{AddResult, ResultAddress, ResultInterface, ResultRoute};
+pub use result::{
+    AddResult, PreviousAddress, PreviousInterface, PreviousResult, ResultAddress, ResultInterface, ResultRoute,
+};
 pub use version::{SpecVersion, version_document};

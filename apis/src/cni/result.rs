@@ -59,6 +59,59 @@ pub struct ResultRoute {
     pub gateway: Option<IpAddr>,
 }
 
+/// What a runtime says that ADD answered: of this plugin and of those after it in its chain, in the shape of any version. Only what
+/// CHECK compares is read, and what is not there is no error.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct PreviousResult {
+    /// Interfaces of the chain.
+    #[serde(default)]
+    pub interfaces: Vec<PreviousInterface>,
+    /// Addresses of them.
+    #[serde(default)]
+    pub ips: Vec<PreviousAddress>,
+    /// Routes in the pod.
+    #[serde(default)]
+    pub routes: Vec<ResultRoute>,
+}
+
+/// An interface of a chain's result.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PreviousInterface {
+    /// Its name.
+    pub name: String,
+    /// Its link-layer address as it was written: another plugin's interface may have any kind.
+    #[serde(default)]
+    pub mac: String,
+    /// The network namespace it is in; empty on the host.
+    #[serde(default)]
+    pub sandbox: String,
+}
+
+/// An address of a chain's result.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PreviousAddress {
+    /// The address with its prefix length.
+    pub address: IpNet,
+    /// Index into `interfaces`; some plugins say −1 for none.
+    #[serde(default)]
+    pub interface: Option<i64>,
+}
+
+impl PreviousResult {
+    /// Where in `interfaces` the pod's interface of that name is.
+    pub fn pod_interface(&self, name: &str) -> Option<usize> {
+        self.interfaces.iter().position(|interface| interface.name == name && !interface.sandbox.is_empty())
+    }
+
+    /// The addresses of that interface; one that names no interface is the pod's.
+    pub fn addresses_of(&self, interface: usize) -> impl Iterator<Item = IpNet> {
+        let of = move |found: &&PreviousAddress| {
+            found.interface.is_none_or(|index| index < 0 || usize::try_from(index) == Ok(interface))
+        };
+        self.ips.iter().filter(of).map(|found| found.address)
+    }
+}
+
 impl AddResult {
     /// The document a plugin prints for ADD.
     pub fn document(&self, version: SpecVersion) -> Value {

@@ -165,11 +165,16 @@ impl FakeAgent {
         };
         FakeAgent::new(move |path| {
             Ok(match path {
-                "/v1/add" => json!(plan),
+                "/v1/add" | "/v1/check" => json!(plan),
                 "/v1/confirm" => json!(result),
                 _ => json!({}),
             })
         })
+    }
+
+    /// Where it would look for notes at its start.
+    pub fn notes(&self) -> PathBuf {
+        self.folder.path().join("detached")
     }
 
     pub fn configuration(&self) -> String {
@@ -189,32 +194,36 @@ impl FakeAgent {
     }
 }
 
+/// Answers every request of a connection.
 fn answer(stream: UnixStream, memory: &Mutex<Vec<(String, Value)>>, reply: &impl Fn(&str) -> Reply) {
     let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).expect("a request line");
-    let path = line.split(' ').nth(1).expect("a path").to_owned();
-    let mut length = 0;
     loop {
-        line.clear();
-        reader.read_line(&mut line).expect("a header");
-        if line.trim().is_empty() {
-            break;
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
         }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().expect("a number");
+        let path = line.split(' ').nth(1).expect("a path").to_owned();
+        let mut length = 0;
+        loop {
+            line.clear();
+            reader.read_line(&mut line).expect("a header");
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a number");
+            }
         }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("the body announced");
+        memory.lock().expect("no panic holds it").push((path.clone(), serde_json::from_slice(&body).expect("JSON")));
+        let (status, body) = match reply(&path) {
+            Ok(value) => ("200 OK", value.to_string()),
+            Err(error) => ("409 Conflict", serde_json::to_string(&error).expect("plain data")),
+        };
+        // The plugin may be gone.
+        let _ = write!(reader.get_mut(), "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).expect("the body announced");
-    memory.lock().expect("no panic holds it").push((path.clone(), serde_json::from_slice(&body).expect("JSON")));
-    let (status, body) = match reply(&path) {
-        Ok(value) => ("200 OK", value.to_string()),
-        Err(error) => ("409 Conflict", serde_json::to_string(&error).expect("plain data")),
-    };
-    let mut stream = reader.into_inner();
-    // The plugin may be gone.
-    let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
 }
 
 pub const GATEWAY_MAC: MacAddress = MacAddress([0x0a, 0, 0, 0, 0x01, 0x01]);

@@ -31,6 +31,11 @@ pub(super) async fn run(lab: &mut Lab, found: &mut Found) -> Result<()> {
     for variables in wrong_variables(&variables) {
         call(found, &variables, &good.to_string())?;
     }
+    for (command, input) in other_commands(&good) {
+        let variables =
+            Variables::from_iter(variables.clone().into_iter().chain([("CNI_COMMAND", command.to_owned())]));
+        call(found, &variables, &input)?;
+    }
     if pods(lab).await? != before {
         found.changed_state.push("a wrong CNI call attached a pod".into());
     }
@@ -74,6 +79,101 @@ fn standard_inputs(good: &Value) -> Vec<String> {
     cut.truncate(cut.len() / 2);
     inputs.push(cut);
     inputs
+}
+
+/// CHECK, GC and STATUS with what is wrong for them; no pod that is attached is named.
+fn other_commands(good: &Value) -> Vec<(&'static str, String)> {
+    let mut inputs = Vec::new();
+    for command in ["CHECK", "GC", "STATUS", "DEL"] {
+        for text in ["", "{", "[]", "null", "\u{0}", "{}"] {
+            inputs.push((command, text.to_owned()));
+        }
+        let old = if command == "CHECK" || command == "DEL" { "0.3.0" } else { "1.0.0" };
+        for (key, value) in [("cniVersion", json!(old)), ("name", json!("/")), ("agentSocket", json!([]))] {
+            let mut input = good.clone();
+            input[key] = value;
+            inputs.push((command, input.to_string()));
+        }
+    }
+    let interface = json!([{"name": "eth0", "sandbox": "/n"}]);
+    for previous in [
+        json!(null),
+        json!([]),
+        json!("text"),
+        json!({"interfaces": 7}),
+        json!({"interfaces": interface, "ips": [{"address": "10.10.1.2"}]}),
+        json!({"interfaces": interface, "ips": [{"address": "10.10.1.2/99"}]}),
+        json!({"interfaces": interface, "routes": [{"dst": "everywhere"}]}),
+        json!({"interfaces": interface, "ips": [{"address": "10.10.1.2/32", "interface": 99_999_999}]}),
+    ] {
+        let mut input = good.clone();
+        input["prevResult"] = previous;
+        inputs.push(("CHECK", input.to_string()));
+    }
+    for list in [json!("all"), json!({}), json!([null]), json!([{"containerID": 5, "ifname": "eth0"}]), json!([[]])] {
+        let mut input = good.clone();
+        input["cni.dev/valid-attachments"] = list;
+        inputs.push(("GC", input.to_string()));
+    }
+    inputs
+}
+
+/// What is written beside ports and on links, and is not what the agent writes: it starts with all of that in its way.
+pub(super) async fn written_down(lab: &mut Lab, found: &mut Found) -> Result<()> {
+    let before = (pods(lab).await?, super::in_force(lab).await?);
+    let aliases = [
+        "ferrant1".to_owned(),
+        "ferrant1 ".to_owned(),
+        "ferrant9 shop/web c eth0".to_owned(),
+        "ferrant1+200 cut".to_owned(),
+        "ferrant1+999999999999 cut".to_owned(),
+        "ferrant1 shop/web c eth0 /n ferrant 10.10.1.2 0a:00:00:00:00:01 4096 1 00000000".to_owned(),
+        format!("ferrant1 {}", "%".repeat(200)),
+    ];
+    let ids = [
+        ("ferrant-namespace", "shop"),
+        ("ferrant-container-id", "c"),
+        ("ferrant-addresses", "10.10.1.999"),
+        ("ferrant-mac", "no"),
+        ("ferrant-since", "-1"),
+    ];
+    let node = &mut lab.nodes_mut()[0];
+    let mut links: Vec<String> = aliases.iter().enumerate().map(|(number, _)| format!("junk-{number}")).collect();
+    let mut commands = Vec::new();
+    for (link, alias) in links.iter().zip(&aliases) {
+        commands.push(format!("link add name {link} type bridge"));
+        commands.push(format!("link set dev {link} alias \"{alias}\""));
+    }
+    crate::lab::ip(node.namespace(), &commands)?;
+    let (switch, namespace) = node.switch();
+    for (number, (key, value)) in ids.iter().enumerate() {
+        let port = format!("ids-{number}");
+        let set = format!("external_ids:{key}=\"{value}\"");
+        let more = "external_ids:ferrant-namespace=shop";
+        let commands = ["add-port", "br-int", &port, "--", "set", "interface", &port, "type=internal", more, &set];
+        switch.configure(namespace, &commands)?;
+    }
+    found.inputs += aliases.len() + ids.len();
+    let name = node.name().to_owned();
+    lab.restart_agent(&name).await?;
+    if (pods(lab).await?, super::in_force(lab).await?) != before {
+        found
+            .changed_state
+            .push("what is written on links or beside ports that are no pod's changed what is in force".into());
+    }
+    let node = &mut lab.nodes_mut()[0];
+    let log = std::fs::read_to_string(node.agent_socket().with_file_name("agent.log")).unwrap_or_default();
+    links.extend((0..ids.len()).map(|number| format!("ids-{number}")));
+    for link in &links {
+        if !log.contains(&format!("interface {link}: ")) {
+            found.without_location.push(format!("{link}: the agent's log does not name it"));
+        }
+    }
+    let (switch, namespace) = node.switch();
+    for number in 0..ids.len() {
+        switch.configure(namespace, &["--if-exists", "del-port", "br-int", &format!("ids-{number}")])?;
+    }
+    Ok(())
 }
 
 fn wrong_variables(good: &Variables) -> Vec<Variables> {

@@ -86,6 +86,7 @@ pub async fn run(options: Options) -> Result<(Value, bool)> {
     let mut found = Found::default();
     manifests::run(&mut lab, &mut found).await?;
     cni::run(&mut lab, &mut found).await?;
+    cni::written_down(&mut lab, &mut found).await?;
     flags::run(&lab, &mut found)?;
     for daemon in lab.daemons() {
         if let Err(error) = daemon.check() {

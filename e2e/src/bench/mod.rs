@@ -1,11 +1,13 @@
 //! Promises as numbers: each figure is printed beside its target, from real daemons in the lab.
 //!
 //! - [`flows`]: how fast an empty switch is filled with a hundred thousand flows, and what agent and controller need for it,
-//! - [`file_to_packet`]: how long after a policy file has changed a packet on another node obeys it.
+//! - [`file_to_packet`]: how long after a policy file has changed a packet on another node obeys it,
+//! - [`cni`]: how long a runtime waits for a pod's interface, with the pod's policy in force.
 //!
 //! A benchmark is never a timed test: whatever the figures are, it succeeds. It fails when it measured the wrong thing: the
 //! switch has other flows than the agent says, or a packet had the wrong verdict.
 
+pub mod cni;
 pub(crate) mod figure;
 pub mod file_to_packet;
 pub mod flows;
@@ -28,6 +30,8 @@ enum Benchmark {
     Flows(flows::Arguments),
     /// From a changed policy file to the first packet that obeys it on another node
     FileToPacket(file_to_packet::Arguments),
+    /// Attaching pods, with their policy in force
+    Cni(cni::Arguments),
 }
 
 impl Arguments {
@@ -36,6 +40,7 @@ impl Arguments {
         match &self.benchmark {
             Benchmark::Flows(arguments) => arguments.lab.datapath,
             Benchmark::FileToPacket(arguments) => arguments.lab.datapath,
+            Benchmark::Cni(arguments) => arguments.lab.datapath,
         }
     }
 }
@@ -48,5 +53,6 @@ pub async fn run(arguments: Arguments) -> Result<bool> {
     match arguments.benchmark {
         Benchmark::Flows(arguments) => flows::run(arguments).await,
         Benchmark::FileToPacket(arguments) => file_to_packet::run(arguments).await,
+        Benchmark::Cni(arguments) => cni::run(arguments).await,
     }
 }

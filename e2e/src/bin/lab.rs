@@ -42,6 +42,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Kill a daemon under traffic and see what is lost, and that nothing forbidden gets through
     Restart(restart::Arguments),
+    /// Call the CNI plugin as runtimes do, and hold it against the specification
+    CniConformance(checks::CniConformanceArguments),
     /// Ask a daemon over its socket
     #[command(hide = true)]
     Ask(ask::Arguments),
@@ -59,6 +61,7 @@ impl Command {
             Self::BadInput(arguments) => arguments.lab.datapath,
             Self::Crash(arguments) => arguments.lab.datapath,
             Self::Bench(arguments) => arguments.datapath(),
+            Self::CniConformance(arguments) => arguments.lab.datapath,
             Self::Restart(arguments) => arguments.lab.datapath,
         }
     }
@@ -75,6 +78,7 @@ impl Command {
             Self::BadInput(arguments) => checks::bad_input(arguments).await,
             Self::Crash(arguments) => crash::run(arguments).await,
             Self::Bench(arguments) => bench::run(arguments).await,
+            Self::CniConformance(arguments) => checks::cni_conformance(arguments).await,
             Self::Restart(arguments) => restart::run(arguments).await,
             Self::Ask(arguments) => ask::run(arguments).await,
         }

@@ -1,10 +1,10 @@
-//! `lab oracle`, `lab mutants` and `lab bad-input`: run, and print the last line.
+//! `lab oracle`, `lab mutants`, `lab bad-input` and `lab cni-conformance`: run, and print the last line.
 
 use anyhow::Result;
 use serde_json::Value;
 
 use super::LabArguments;
-use crate::{bad_input, mutants, oracle};
+use crate::{bad_input, conformance, mutants, oracle};
 
 /// What `lab oracle` takes.
 #[derive(clap::Args)]
@@ -26,6 +26,27 @@ pub struct BadInputArguments {
     /// Nothing is drawn here; taken so that every check takes it.
     #[arg(long)]
     pub seed: Option<u64>,
+}
+
+/// What `lab cni-conformance` takes.
+#[derive(clap::Args)]
+pub struct CniConformanceArguments {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArguments,
+    /// Nothing is drawn here; taken so that every check takes it.
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// True when the plugin did in every case what the specification says.
+///
+/// # Errors
+/// When the lab fails.
+pub async fn cni_conformance(arguments: CniConformanceArguments) -> Result<bool> {
+    let (figures, conforms) = conformance::run(arguments.lab.options()).await?;
+    println!("{figures}");
+    Ok(conforms)
 }
 
 /// True when the system did what policies mean, and the run covered what it promises.

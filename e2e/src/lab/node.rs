@@ -254,11 +254,11 @@ fn addressing(plan: &NodePlan, device: &str) -> Vec<String> {
     let mut commands = vec![format!("link set {device} up")];
     for address in &plan.addresses {
         let (prefix, options) = if address.is_ipv4() { (PREFIX_V4, "") } else { (PREFIX_V6, " nodad") };
-        commands.push(format!("address add {address}/{prefix} dev {device}{options}"));
+        commands.push(format!("address replace {address}/{prefix} dev {device}{options}"));
     }
     for address in &plan.addresses {
         let world = if address.is_ipv4() { IpAddr::V4(OUTSIDE) } else { IpAddr::V6(OUTSIDE_V6) };
-        commands.push(format!("route add default via {world} dev {device}"));
+        commands.push(format!("route replace default via {world} dev {device}"));
     }
     commands
 }
