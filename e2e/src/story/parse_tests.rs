@@ -72,7 +72,8 @@ fn every_story_of_the_repository_is_read() {
         let cluster = crate::cluster::complete(crate::cluster::read_texts(story.files.clone()));
         assert_eq!(cluster.invalid, Vec::<String>::new(), "{}", story.name);
         let about_policy = story.steps.iter().any(|(_, step)| matches!(step, Step::Apply { .. }));
-        assert_eq!(about_policy, story.not_about_policy.is_none(), "{}: stories about policy apply one", story.name);
+        // One that applies a policy for another question's sake says so.
+        assert!(about_policy || story.not_about_policy.is_some(), "{}: stories about policy apply one", story.name);
         read += 1;
     }
     assert!(read > 20);
