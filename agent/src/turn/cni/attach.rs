@@ -122,7 +122,7 @@ impl Agent {
         self.waiting.confirms = waiting;
         for confirm in ready {
             self.note_phases(&confirm);
-            if self.is_closed(&confirm.key) {
+            if self.is_closed(&confirm.key) && self.is_unknown(&confirm.key) {
                 tracing::warn!(
                     pod = %confirm.key, waited_ms = IDENTITY_WITHIN.as_millis(),
                     "the pod is attached and stays closed: the controller has not said who it is"
@@ -168,6 +168,12 @@ impl Agent {
         self.planner.pods().get(key).is_none_or(closed)
     }
 
+    /// Whether the controller has not said who a pod is. One that is known and closed is so for a failure of its policy, which is told
+    /// by that policy's name.
+    fn is_unknown(&self, key: &PodKey) -> bool {
+        self.parts.state.upstream.endpoints.get(key).is_none_or(|endpoint| !endpoint.local)
+    }
+
     /// Who waited too long for its port is told so.
     pub(super) fn give_up_confirms(&mut self) {
         let late = self.waiting.confirms.extract_if(.., |confirm| confirm.since.elapsed() >= PORT_WITHIN);
@@ -185,7 +191,7 @@ impl Agent {
         let late = std::mem::take(&mut self.waiting.late);
         self.waiting.late = late
             .into_iter()
-            .filter(|key| self.parts.state.attached().contains_key(key) && self.is_closed(key))
+            .filter(|key| self.parts.state.attached().contains_key(key) && self.is_closed(key) && self.is_unknown(key))
             .collect();
         let failure = |key: &PodKey| Failure {
             object: format!("Pod/{key}"),
