@@ -239,3 +239,45 @@ fn a_refused_flow_does_not_hold_up_the_rest_and_is_tried_again_when_it_changes()
     switch.settle(&mut flows);
     assert_eq!(switch.flows.len(), 4);
 }
+
+/// The rules about a pod, and the pod's own flow.
+fn pod(number: u32, rules: u32) -> Vec<Part> {
+    let mut parts: Vec<Part> =
+        (0..rules).map(|rule| part(Table::IngressRule, 100, number * 100_000 + rule, apply(number))).collect();
+    parts.push(part(Table::DestinationIdentity, 300, number, apply(number)));
+    parts.push(part(Table::Classifier, 100, number, apply(number)));
+    parts
+}
+
+#[test]
+fn an_empty_switch_is_filled_pod_by_pod_and_a_new_pod_overtakes() {
+    let pods = [pod(1, 20), pod(2, 9_000), pod(3, 15_000)];
+    let mut flows = wanted(&pods.concat());
+    flows.begin_ranking();
+    for (rank, parts) in (1..).zip(&pods) {
+        for part in parts {
+            let key = Key { table: part.table.id(), priority: part.priority, oxm: part.matches.oxm() };
+            flows.put_rank(key, rank);
+        }
+    }
+    let mut switch = Switch::default();
+    let doors = |switch: &Switch| switch.names(Table::Classifier).len();
+    let rules = |switch: &Switch| switch.names(Table::IngressRule).len();
+    assert_eq!(switch.step(&mut flows, Scope::All), Some(true));
+    assert_eq!(doors(&switch), 1, "the first pod is in with the first slice, {:?}", switch.slices);
+    assert!(switch.slices[0] <= 1000);
+    let door = |switch: &Switch, number: u32| {
+        let matches = Match::new().with(Field::Reg(2), number);
+        switch.flows.contains_key(&name(&Flow::new(Table::Classifier.id(), 100, matches)))
+    };
+    pod(4, 5).iter().for_each(|part| flows.add(part, false).unwrap());
+    switch.step(&mut flows, Scope::All).unwrap();
+    assert!(door(&switch, 4) && !door(&switch, 2), "what came to be wanted meanwhile is first");
+    while switch.step(&mut flows, Scope::All).is_some() {
+        let rules = rules(&switch);
+        assert!(!door(&switch, 2) || rules >= 9_025, "the second pod's rules are there before it");
+        assert!(!door(&switch, 3) || rules >= 24_025, "the third pod's rules are there before it");
+        assert!(!door(&switch, 3) || door(&switch, 2), "the third pod needs more than the second");
+    }
+    assert_eq!(switch.flows.len(), 24_020 + 5 + 2 * 4);
+}

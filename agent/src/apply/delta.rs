@@ -46,6 +46,8 @@ pub struct Slice {
     pub changes: Vec<Change>,
     /// Part of a larger change of which something opens here: what closed before must be realised first.
     pub opens: bool,
+    /// All that differs.
+    pub whole: bool,
 }
 
 /// Where in a large change a flow's change stands.
@@ -108,7 +110,7 @@ impl Queue {
         let (stage, _) = *self.staged.last()?;
         if self.whole {
             let changes = self.staged.drain(..).rev().map(|(_, change)| change).collect();
-            return Some(Slice { changes, opens: false });
+            return Some(Slice { changes, opens: false, whole: true });
         }
         let opens = stage > Stage::Close;
         let most = if opens { (FIRST_SLICE << self.opened.min(8)).min(SLICE) } else { SLICE };
@@ -122,7 +124,7 @@ impl Queue {
             // What was only deleted to be put anew differs still.
             self.of = None;
         }
-        Some(Slice { changes, opens })
+        Some(Slice { changes, opens, whole: false })
     }
 
     /// What was worked out does not hold any more.

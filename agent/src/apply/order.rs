@@ -114,8 +114,8 @@ impl Worker {
     async fn look_at_host(&mut self, wanted: HostWork, look: bool) -> Vec<Event> {
         let before = self.host.take_if(|_| look);
         let outcome = self.obey(wanted).await;
-        let same =
-            before.is_some_and(|before| self.host.as_ref().is_some_and(|now| but_closed(now) == but_closed(&before)));
+        // With other facts than before, pods come or go, and what is done is the agent's own work.
+        let same = before.is_some() && before == self.host;
         let (outcome, changed) = match outcome {
             Ok((mtu, changed)) => (Ok(mtu), changed),
             Err(error) => (Err(error), Vec::new()),

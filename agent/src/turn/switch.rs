@@ -1,6 +1,7 @@
 //! The switch's side of a turn: read what it has, send the next slice of what differs, wait until it obeys.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use openflow::{Flow, FlowCommand};
@@ -26,6 +27,10 @@ const RARELY: Duration = Duration::from_secs(2);
 pub struct Switch {
     connection: Option<Connection>,
     realised: Realised,
+    /// vswitchd's unixctl socket.
+    control: PathBuf,
+    /// It had no flow when it was read, and nothing has opened since: nothing is to be closed first.
+    fresh: bool,
     /// Whether it tells who changes its flows; not known before it has been asked.
     tells: Option<bool>,
     /// Its ports by number, once they have been read.
@@ -60,6 +65,8 @@ impl Switch {
         Self {
             connection: None,
             realised: Realised::new(&config.vswitchd_ctl, Table::Tick.id()),
+            control: config.vswitchd_ctl.clone(),
+            fresh: false,
             tells: None,
             ports: None,
             read: false,
@@ -77,6 +84,8 @@ impl Switch {
 
     pub(super) fn connected(&mut self, connection: Connection) {
         self.connection = Some(connection);
+        // What was opened to another process of it is of no use.
+        self.realised = Realised::new(&self.control, Table::Tick.id());
         (self.tells, self.ports, self.was_read) = (None, None, false);
         (self.read, self.unrealised, self.closing, self.resting) = (false, true, true, false);
     }
@@ -199,7 +208,8 @@ impl Agent {
         match self.send(&connection, &slice).await {
             Sent::Done => {
                 self.switch.unrealised = true;
-                self.switch.closing |= !slice.opens;
+                self.switch.fresh &= !slice.opens && !slice.whole;
+                self.switch.closing |= !slice.opens && !self.switch.fresh;
                 self.progress.committed(slice.changes.len());
                 self.parts.metrics.flow_changes.inc_by(slice.changes.len() as u64);
                 self.parts.metrics.bundles.with(["committed"]).inc();
@@ -290,8 +300,8 @@ impl Agent {
             Ok(()) => {
                 self.parts.metrics.switch_reads.inc();
                 (self.switch.read, self.switch.was_read) = (true, true);
-                // Nothing has ever passed through a switch without flows: nothing is to be closed first.
-                self.switch.closing &= self.flows.held() > 0;
+                self.switch.fresh = self.flows.held() == 0;
+                self.switch.closing &= !self.switch.fresh;
                 if untouched {
                     self.name_differences();
                 }

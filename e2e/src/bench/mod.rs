@@ -2,7 +2,9 @@
 //!
 //! - [`flows`]: how fast an empty switch is filled with a hundred thousand flows, and what agent and controller need for it,
 //! - [`file_to_packet`]: how long after a policy file has changed a packet on another node obeys it,
-//! - [`cni`]: how long a runtime waits for a pod's interface, with the pod's policy in force.
+//! - [`cni`]: how long a runtime waits for a pod's interface, with the pod's policy in force,
+//! - [`rule_cost`]: how many flows one more rule changes,
+//! - `vswitchd`: how long pods are silent when vswitchd with a hundred thousand flows dies, beside a bare one ([`crate::restart`]).
 //!
 //! A benchmark is never a timed test: whatever the figures are, it succeeds. It fails when it measured the wrong thing: the
 //! switch has other flows than the agent says, or a packet had the wrong verdict.
@@ -12,10 +14,12 @@ pub(crate) mod figure;
 pub mod file_to_packet;
 pub mod flows;
 pub(crate) mod process;
+pub mod rule_cost;
 
 use anyhow::Result;
 
 use crate::lab::Datapath;
+use crate::restart;
 
 /// What `lab bench` takes.
 #[derive(clap::Args)]
@@ -32,6 +36,10 @@ enum Benchmark {
     FileToPacket(file_to_packet::Arguments),
     /// Attaching pods, with their policy in force
     Cni(cni::Arguments),
+    /// How many flows one more rule changes, over pods that are alike and over pods that are not
+    RuleCost(rule_cost::Arguments),
+    /// How long pods are silent when vswitchd with a hundred thousand flows dies, beside a bare one
+    Vswitchd(restart::Options),
 }
 
 impl Arguments {
@@ -41,6 +49,8 @@ impl Arguments {
             Benchmark::Flows(arguments) => arguments.lab.datapath,
             Benchmark::FileToPacket(arguments) => arguments.lab.datapath,
             Benchmark::Cni(arguments) => arguments.lab.datapath,
+            Benchmark::RuleCost(arguments) => arguments.lab.datapath,
+            Benchmark::Vswitchd(options) => options.lab.datapath,
         }
     }
 }
@@ -54,5 +64,7 @@ pub async fn run(arguments: Arguments) -> Result<bool> {
         Benchmark::Flows(arguments) => flows::run(arguments).await,
         Benchmark::FileToPacket(arguments) => file_to_packet::run(arguments).await,
         Benchmark::Cni(arguments) => cni::run(arguments).await,
+        Benchmark::RuleCost(arguments) => rule_cost::run(arguments).await,
+        Benchmark::Vswitchd(options) => restart::bench(options).await,
     }
 }

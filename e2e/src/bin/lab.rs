@@ -62,7 +62,7 @@ impl Command {
             Self::Crash(arguments) => arguments.lab.datapath,
             Self::Bench(arguments) => arguments.datapath(),
             Self::CniConformance(arguments) => arguments.lab.datapath,
-            Self::Restart(arguments) => arguments.lab.datapath,
+            Self::Restart(arguments) => arguments.options.lab.datapath,
         }
     }
 

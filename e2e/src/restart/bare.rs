@@ -1,5 +1,5 @@
-//! The floor: the same switch, ports and traffic with ten flows and nobody who knows anything of policy. What is added back are
-//! ten flows, as soon as the switch takes them.
+//! The floor: the same switch, ports and traffic with ten flows and nobody who knows anything of policy. vswitchd is killed and gets
+//! its ten flows back as soon as it takes them; or the database is killed, and nobody does anything.
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ const TUNNEL: &str = "tun0";
 const OTHER_NODE: &str = "172.18.0.12";
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// Kills a bare switch once; how long nothing arrived. Afterwards the agent is back, and obeyed.
+/// Kills a bare switch, or its database, once; how long nothing arrived. Afterwards the agent is back, and obeyed.
 ///
 /// # Errors
 /// When the lab fails.
-pub async fn round(scene: &mut Scene) -> Result<Duration> {
+pub async fn round(scene: &mut Scene, database: bool) -> Result<Duration> {
     let flows = flows(scene).await?;
     let before = scene.info().await?;
     let node = &mut scene.stage.lab().nodes_mut()[0];
@@ -36,11 +36,15 @@ pub async fn round(scene: &mut Scene) -> Result<Duration> {
     let from = Instant::now();
     let lab = scene.stage.lab();
     let pace = lab.pace();
-    lab.nodes_mut()[0].restart_switch()?;
-    let (_, namespace) = lab.nodes_mut()[0].switch();
-    pace.until("the bare switch to take its flows", Duration::from_secs(20), || {
-        Ok(UnixStream::connect(&management).ok().and_then(|_| offer(namespace, &target, &flows).ok()))
-    })?;
+    if database {
+        lab.nodes_mut()[0].restart_database(false)?;
+    } else {
+        lab.nodes_mut()[0].restart_switch()?;
+        let (_, namespace) = lab.nodes_mut()[0].switch();
+        pace.until("the bare switch to take its flows", Duration::from_secs(20), || {
+            Ok(UnixStream::connect(&management).ok().and_then(|_| offer(namespace, &target, &flows).ok()))
+        })?;
+    }
     tokio::time::sleep(WINDOW.saturating_sub(from.elapsed())).await;
     let to = Instant::now();
     tokio::time::sleep(UNDER_WAY).await;

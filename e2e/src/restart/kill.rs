@@ -42,10 +42,14 @@ pub async fn round(scene: &mut Scene, kind: Kind, number: u16, control: Seen) ->
             from.elapsed()
         }
         Kind::Controller => {
-            scene.stage.lab().restart_controller(0).await?;
-            let back = from.elapsed();
+            // One after the other: every other time it is the one that agents take from.
+            let index = usize::from(number % 2);
+            scene.stage.lab().stop_controller(index)?;
+            let served = scene.change_policy().await?;
+            scene.stage.lab().start_controller(index)?;
+            scene.stage.lab().wait_for_daemons()?;
             scene.add_late_pod().await?;
-            back
+            served
         }
         Kind::Node => return node(scene, control).await,
     };
@@ -71,7 +75,6 @@ async fn node(scene: &mut Scene, control: Seen) -> Result<Round> {
     scene.open_lanes()?;
     scene.traffic.flows(Duration::from_secs(30)).await?;
     let back = from.elapsed();
-    scene.late = 0;
     scene.add_late_pod().await?;
     no_leak(scene, returning.len() + 1).await?;
     let again = Instant::now();

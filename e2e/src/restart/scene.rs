@@ -43,6 +43,8 @@ pub struct Scene {
     pub traffic: Traffic,
     /// How many late pods have been attached.
     pub late: usize,
+    /// How often a policy was changed.
+    changes: u16,
     /// Forbidden packets that reached a late pod.
     pub late_forbidden: usize,
 }
@@ -141,7 +143,7 @@ impl Scene {
     pub async fn set(options: Options, many_flows: bool) -> Result<Self> {
         let mut stage = Stage::set(options, cluster(many_flows), &say).await?;
         stage.lab().settle().await?;
-        let mut scene = Self { stage, traffic: Traffic::default(), late: 0, late_forbidden: 0 };
+        let mut scene = Self { stage, traffic: Traffic::default(), late: 0, changes: 0, late_forbidden: 0 };
         scene.open_lanes()?;
         scene.traffic.flows(LIMIT).await?;
         Ok(scene)
@@ -179,6 +181,18 @@ impl Scene {
         self.late += 1;
         self.late_forbidden += self.stage.attach_under_fire(plan, &["shop/stranger".to_owned()]).await?;
         Ok(())
+    }
+
+    /// Changes a policy that changes no verdict; how long from the change until every node obeys it, from whoever serves.
+    ///
+    /// # Errors
+    /// When nobody does.
+    pub async fn change_policy(&mut self) -> Result<Duration> {
+        self.changes += 1;
+        let text = policy("late", "nobody", self.changes);
+        let from = Instant::now();
+        self.stage.apply(|source| source.write("change.yaml", &text.replace("name: late", "name: change"))).await?;
+        Ok(from.elapsed())
     }
 
     /// What the agent of the first node says of itself.

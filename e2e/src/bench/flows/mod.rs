@@ -10,7 +10,7 @@
 //! process, as seen from outside, stands beside it.
 
 pub(crate) mod cluster;
-mod count;
+pub(crate) mod count;
 mod floor;
 mod question;
 
