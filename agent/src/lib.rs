@@ -3,6 +3,9 @@
 //! One loop ([`turn`]) takes events ([`event`]), changes the [`state`], plans it ([`plan`], with the [`ledger`]'s numbers), and
 //! makes the switch and the host so ([`apply`]). Facts come in through [`watch`], questions through [`serve`]; [`run`] joins them.
 
+// Input and output are the wrappers' (tidy/tests/wrappers.rs).
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod apply;
 pub mod config;
 pub mod event;

@@ -1,5 +1,8 @@
 //! The agent's process: its flags, its log, its exit code.
 
+// Input and output are the wrappers' (tidy/tests/wrappers.rs).
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 use agent::config::{Config, LogFormat};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;

@@ -10,6 +10,8 @@
 //!  clock ─────── ticks ───────────┘
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: the run directory and the metrics' listener")]
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -3,6 +3,8 @@
 //! One connection for all requests of a call: by its end the agent knows that the plugin is gone. A client for one server of ours,
 //! not for the web: an answer has a length.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: the connection to the agent")]
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;

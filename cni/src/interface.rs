@@ -3,6 +3,8 @@
 //! The node's end is made in the node's namespace in the same request and stays down: nothing that the pod sends reaches the node
 //! before the agent has guarded that end. So everything here is set on a link without carrier, which the kernel allows.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: settings of the pod's interface")]
+
 use std::io;
 use std::net::IpAddr;
 

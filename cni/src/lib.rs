@@ -11,6 +11,9 @@
 //!                              └──► collect ─► agent: what is not valid any more, or whether it is ready
 //! ```
 
+// Input and output are the wrappers' (tidy/tests/wrappers.rs).
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod absent;
 mod agent;
 mod attach;

@@ -1,5 +1,8 @@
 //! The plugin's process: environment and standard input in, one document and an exit code out.
 
+// Input and output are the wrappers' (tidy/tests/wrappers.rs).
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 

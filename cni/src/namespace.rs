@@ -1,5 +1,7 @@
 //! Network namespaces: the one the plugin runs in, the pod's, and work done inside the latter.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: network namespaces")]
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};

@@ -2,6 +2,8 @@
 //!
 //! The socket belongs to the network namespace in which it was opened (`man 7 netlink`).
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: netlink")]
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 

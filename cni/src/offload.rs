@@ -2,6 +2,7 @@
 //!
 //! What a pod sends over a veth with offload on carries a partial checksum, which a userspace conntrack calls invalid.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: an ioctl")]
 // No crate of ours wraps SIOCETHTOOL, and its request is a C struct with a pointer.
 #![allow(unsafe_code)]
 

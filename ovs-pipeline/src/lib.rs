@@ -16,6 +16,9 @@
 //!
 //! Callers say what they want as [`Intent`]s and get [`Part`]s: flows, or clauses that flows of several intents share.
 
+// Pure: what clippy.toml disallows is input and output.
+#![deny(clippy::disallowed_methods)]
+
 mod feature;
 mod flow;
 mod intent;

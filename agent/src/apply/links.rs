@@ -3,6 +3,8 @@
 //! The gateway interface itself is an internal port that OVSDB makes; here it gets its address, MTU and settings, by difference
 //! from what it has. Whatever is on it belongs to Ferrant; of other links only the named one is touched.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: links and addresses, by netlink")]
+
 use std::net::IpAddr;
 
 use apis::cni::MacAddress;

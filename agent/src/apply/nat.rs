@@ -5,6 +5,8 @@
 //! it the kernel too would receive what arrives there, answer ARP on the pod's wire and forward around the switch. A chain comes
 //! and goes alone, so the others have no gap. Text for one `nft -f -` each time: what nft does with it is atomic.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: nft, a process each time")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::process::{Output, Stdio};
@@ -263,6 +265,7 @@ async fn run(arguments: &[&str], input: &str) -> Result<Output, NatError> {
         .spawn()
         .map_err(NatError::Tool)?;
     if let Some(mut stdin) = child.stdin.take() {
+        // no fault point: what the tool does with it has points in `load`
         // A tool that ends early says why on its standard error.
         let _ = stdin.write_all(input.as_bytes()).await;
     }

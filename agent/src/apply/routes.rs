@@ -7,6 +7,8 @@
 //!
 //! What carries the protocol number [`PROTOCOL`] is Ferrant's and is removed when it is not wanted; nothing else is.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: routes, rules and neighbours, by netlink")]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use apis::cni::MacAddress;

@@ -1,5 +1,7 @@
 //! Kernel settings below /proc/sys, read before they are written. They are those of the calling thread's network namespace.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: settings below /proc/sys")]
+
 use std::io;
 use std::path::PathBuf;
 

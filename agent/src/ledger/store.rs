@@ -12,6 +12,8 @@
 //! Layout: `FERRANTL`, format version (u8), epoch (u8), the last number of each kind (3 × u32), the header's check (u32);
 //! then records: length (u16), kind (u8), number (u32), key, check (u32). Integers are big-endian.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: the ledger and its epoch")]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@
 //! The daemon works on one command of a connection at a time, and commands such as `revalidator/wait` answer late;
 //! whoever needs two at once opens two connections.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: calls to vswitchd's control socket")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};

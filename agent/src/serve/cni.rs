@@ -4,6 +4,8 @@
 //! waits as long as the loop does. A plugin asks on one connection for as long as it lives: the loop is told of the end of one that
 //! asked for an attachment, so a plugin that was killed half-way leaves nothing.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: the sockets that are served")]
+
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! What tells this life of the agent from its others, and that it is the latest.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: the number of this start")]
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;

@@ -10,6 +10,8 @@
 //! Layout: `FERRANTF`, format version (u8); then records: length (u32), its check (u32), the head's check (u32), a `Frame` of
 //! `stream.proto`. Big-endian.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: what the controllers said last")]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -176,6 +178,7 @@ impl Journal {
         // Renamed later, the open file goes on as the journal.
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(beside)?;
         file.write_all(HEAD)?;
+        fault::point("journal.replace.begun");
         (self.beside_length, self.update) = (HEAD.len() as u64, Vec::new());
         self.beside = Some(file);
         Ok(())
@@ -189,6 +192,7 @@ impl Journal {
             self.file = None;
             // If even that fails the file stays as it is, torn.
             let _ = fs::remove_file(&self.path);
+            fault::point("journal.remove.done");
         }
     }
 }

@@ -4,6 +4,8 @@
 //! as soon as enough of its messages are rejected. Here the reader always reads. It waits for one thing only, a multipart
 //! answer that is taken too slowly; and what it has to send itself (echo replies) goes past the writer's queue.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: the OpenFlow connection")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,7 +200,9 @@ async fn write(
             Some(piece) = pieces.recv() => piece,
             else => return,
         };
-        if let Err(error) = stream.write_all(&piece).await {
+        let written = stream.write_all(&piece).await;
+        fault::point("openflow.piece.written");
+        if let Err(error) = written {
             tracing::debug!(%error, "writing to the switch");
             return; // dropping the half shuts the socket down, which ends the reader too
         }

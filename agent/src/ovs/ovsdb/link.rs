@@ -4,6 +4,8 @@
 //! Opening is: schema, check, monitor of all tables, first rows. Only then does anybody else get to use the connection,
 //! so nobody sees a half-filled cache. When either side of it dies, all of it does; [`super::client`] opens the next.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: the connection to ovsdb-server")]
+
 use std::io;
 use std::path::Path;
 
@@ -146,7 +148,9 @@ pub(super) fn answer_echo(message: &Message, outgoing: &mpsc::UnboundedSender<Ve
 
 async fn write(mut stream: OwnedWriteHalf, mut messages: mpsc::UnboundedReceiver<Vec<u8>>) {
     while let Some(message) = messages.recv().await {
-        if let Err(error) = stream.write_all(&message).await {
+        let written = stream.write_all(&message).await;
+        fault::point("ovsdb.message.written");
+        if let Err(error) = written {
             tracing::debug!(%error, "writing to ovsdb-server");
             return; // dropping the half shuts the socket down, which ends the reader too
         }

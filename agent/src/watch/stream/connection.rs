@@ -1,5 +1,7 @@
 //! One controller: connected to again and again, for as long as somebody listens to what it says.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: the connections to controllers")]
+
 use std::time::Duration;
 
 use apis::stream::control_client::ControlClient;
