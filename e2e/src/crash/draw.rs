@@ -23,6 +23,8 @@ pub enum Event {
     Remove(usize),
     /// The same, its network namespace being gone already.
     Destroy(usize),
+    /// The same, the runtime having forgotten its network namespace, which is there.
+    Forget(usize),
     /// A pod gets the other of two sets of labels.
     Relabel(usize),
     /// Another policy takes the place of what is there; 0 removes it.
@@ -50,6 +52,7 @@ impl Event {
             Self::Add(_) => "add",
             Self::Remove(_) => "remove",
             Self::Destroy(_) => "destroy",
+            Self::Forget(_) => "forget",
             Self::Relabel(_) => "relabel",
             Self::Policy(_) => "policy",
             Self::Controller => "controller",
@@ -75,6 +78,7 @@ impl Event {
             "add" => Self::Add(below(SLOTS)?),
             "remove" => Self::Remove(below(SLOTS)?),
             "destroy" => Self::Destroy(below(SLOTS)?),
+            "forget" => Self::Forget(below(SLOTS)?),
             "relabel" => Self::Relabel(below(SLOTS)?),
             "policy" => Self::Policy(below(POLICIES)?),
             "controller" => Self::Controller,
@@ -95,6 +99,7 @@ impl fmt::Display for Event {
             Self::Add(number)
             | Self::Remove(number)
             | Self::Destroy(number)
+            | Self::Forget(number)
             | Self::Relabel(number)
             | Self::Policy(number) => write!(formatter, "{} {number}", self.kind()),
             _ => formatter.write_str(self.kind()),
@@ -125,7 +130,7 @@ impl Start {
     pub fn after(&mut self, event: Event) {
         match event {
             Event::Add(slot) => self.pods[slot] = Some(false),
-            Event::Remove(slot) | Event::Destroy(slot) => self.pods[slot] = None,
+            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) => self.pods[slot] = None,
             Event::Relabel(slot) => self.pods[slot] = self.pods[slot].map(|label| !label),
             Event::Policy(number) => self.policy = number,
             Event::Peer => self.peer = !self.peer,
@@ -185,7 +190,8 @@ impl Draw {
             at.after(event);
             steps.push(Step { event, waited_for: random.percent(60) });
         }
-        let drawn = 1 + u32::try_from(random.below(most.min(PASSINGS) as usize)).unwrap_or(0);
+        let later = random.percent(50);
+        let drawn = if later { 1 + u32::try_from(random.below(most.min(PASSINGS) as usize)).unwrap_or(0) } else { 1 };
         Ok(Self { point, passing: passing.unwrap_or(drawn), twice, start: start.clone(), steps })
     }
 
@@ -265,7 +271,8 @@ fn event(random: &mut Random, at: &Start, kind: Option<&str>) -> Event {
         let (free, there) = (at.slots(false), at.slots(true));
         let event = match random.below(24) {
             0..=4 if !free.is_empty() => Event::Add(random.pick(&free)),
-            5..=7 if !there.is_empty() => Event::Remove(random.pick(&there)),
+            5..=6 if !there.is_empty() => Event::Remove(random.pick(&there)),
+            7 if !there.is_empty() => Event::Forget(random.pick(&there)),
             8 if !there.is_empty() => Event::Destroy(random.pick(&there)),
             9..=10 if !there.is_empty() => Event::Relabel(random.pick(&there)),
             11..=15 => Event::Policy((at.policy + random.between(1, POLICIES - 1)) % POLICIES),
@@ -288,7 +295,9 @@ fn event(random: &mut Random, at: &Start, kind: Option<&str>) -> Event {
 fn event_of(random: &mut Random, at: &mut Start, steps: &mut Vec<Step>, kind: &str) -> Option<Event> {
     let needed = match kind {
         "add" if at.slots(false).is_empty() => Some(Event::Remove(random.below(SLOTS))),
-        "remove" | "destroy" | "relabel" if at.slots(true).is_empty() => Some(Event::Add(random.below(SLOTS))),
+        "remove" | "destroy" | "forget" | "relabel" if at.slots(true).is_empty() => {
+            Some(Event::Add(random.below(SLOTS)))
+        }
         _ => None,
     };
     if let Some(event) = needed {
@@ -327,7 +336,7 @@ mod tests {
             for step in &draw.steps {
                 match step.event {
                     Event::Add(slot) => assert!(start.pods[slot].is_none()),
-                    Event::Remove(slot) | Event::Destroy(slot) | Event::Relabel(slot) => {
+                    Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) | Event::Relabel(slot) => {
                         assert!(start.pods[slot].is_some());
                     }
                     Event::Policy(number) => assert_ne!(number, start.policy),

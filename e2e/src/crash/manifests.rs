@@ -36,6 +36,20 @@ pub fn policy(number: usize) -> Result<String> {
     Ok(body.to_owned())
 }
 
+/// A policy of more rules than fit into what is left of a page, none of which was ever there.
+pub fn many(number: usize) -> String {
+    let rules: String = (0..200)
+        .map(|rule| {
+            let from = "{podSelector: {matchLabels: {role: friend}}}";
+            format!("  - {{from: [{from}], ports: [{{port: {}}}]}}\n", 10_000 + (number * 200 + rule) % 50_000)
+        })
+        .collect();
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: many, namespace: guard}}\nspec:\n  \
+         podSelector: {{matchLabels: {{app: server}}}}\n  ingress:\n{rules}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +62,7 @@ mod tests {
         for number in 1..POLICIES {
             files.push((format!("policy-{number}.yaml"), policy(number).unwrap()));
         }
+        files.push(("many.yaml".to_owned(), many(7)));
         let cluster = complete(read_texts(files));
         assert_eq!(cluster.invalid, Vec::<String>::new());
         assert_eq!(cluster.nodes[0].name, NODE);

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 
 use super::coverage::Coverage;
 use super::disk::SmallDisk;
-use super::draw::{Draw, Event, POLICIES, SLOTS, Start, next_policy};
-use super::manifests::{BASE, NODE, PEER, manifest, pod_file, policy};
+use super::draw::{Draw, Event, SLOTS, Start, next_policy};
+use super::manifests::{BASE, NODE, PEER, manifest, many, pod_file, policy};
 use super::runtime::{self, Runtime, Sandbox};
 use super::traffic::{PORT, Traffic};
 use crate::cluster::{complete, read_texts};
@@ -53,6 +53,8 @@ pub struct Scene {
     runtime: Runtime,
     /// Counts sandboxes: each has a name of its own.
     sandboxes: usize,
+    /// Counts full disks: each brings names that were never there.
+    fills: usize,
     /// How often the agent, or the plugin, has stopped at the point.
     stops: usize,
     /// How often it is to.
@@ -99,6 +101,7 @@ impl Scene {
             start: Start::default(),
             runtime,
             sandboxes: 0,
+            fills: 0,
             stops: 0,
             wanted_stops: 1,
             restarts: 0,
@@ -208,9 +211,7 @@ impl Scene {
     async fn happen(&mut self, event: Event, armed: Option<&str>) -> Result<()> {
         match event {
             Event::Add(slot) => self.add(slot, armed).await?,
-            Event::Remove(slot) | Event::Destroy(slot) => {
-                self.remove(slot, armed, matches!(event, Event::Destroy(_))).await?;
-            }
+            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) => self.remove(slot, armed, event).await?,
             Event::Relabel(slot) => {
                 let other = self.start.pods[slot] == Some(false);
                 self.lab.source().write(&pod_file(slot), &manifest(slot, other))?;
@@ -238,23 +239,26 @@ impl Scene {
         Ok(())
     }
 
-    /// Changes the policy on a full disk, more than once so that names are new, and frees it when all nodes obey.
+    /// Changes the policy and starts the agent again on a full disk, and frees it when all nodes obey.
     async fn fill_disk(&mut self) -> Result<()> {
-        let next = next_policy(self.start.policy);
         self.disk.fill()?;
-        let mut outcome = Ok(());
-        for number in [(next + 1) % POLICIES, (next + 2) % POLICIES, next] {
-            match number {
-                0 => drop(self.lab.source().remove("policy.yaml")),
-                number => self.lab.source().write("policy.yaml", &policy(number)?)?,
-            }
-            outcome = self.settle().await;
-            if outcome.is_err() {
-                break;
-            }
-        }
+        let outcome = self.on_full_disk().await;
         self.disk.free()?;
         outcome.context("on a full disk")
+    }
+
+    async fn on_full_disk(&mut self) -> Result<()> {
+        self.fills += 1;
+        self.lab.source().write("many.yaml", &many(self.fills))?;
+        match next_policy(self.start.policy) {
+            0 => drop(self.lab.source().remove("policy.yaml")),
+            number => self.lab.source().write("policy.yaml", &policy(number)?)?,
+        }
+        self.settle().await?;
+        self.lab.start_agent(0)?;
+        self.settle().await?;
+        self.lab.source().remove("many.yaml")?;
+        self.settle().await
     }
 
     async fn add(&mut self, slot: usize, armed: Option<&str>) -> Result<()> {
@@ -287,9 +291,12 @@ impl Scene {
         }
     }
 
-    async fn remove(&mut self, slot: usize, armed: Option<&str>, destroyed: bool) -> Result<()> {
+    async fn remove(&mut self, slot: usize, armed: Option<&str>, how: Event) -> Result<()> {
         let mut living = self.pods.remove(&slot).with_context(|| format!("there is no pod {slot}"))?;
-        if destroyed {
+        if matches!(how, Event::Forget(_)) {
+            living.sandbox.path = PathBuf::new();
+        }
+        if matches!(how, Event::Destroy(_)) {
             living.listeners.shutdown().await;
             living.namespace = None;
         }
