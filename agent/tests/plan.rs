@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use agent::apply::flows::Flows;
+use agent::apply::flows::{Flows, Key};
 use agent::ledger::Ledger;
+use agent::ledger::store::{Found, Store};
 use agent::plan::{IntentKey, Planner, Wanted};
 use agent::state::object::{
     Change, Endpoint, Group, Identity, Isolation, NamedPort, Node, Posture, Rule, RulePeers, RuleService,
@@ -14,6 +16,7 @@ use agent::state::{
     Attached, Body, Changed, Frame, GroupId, IdentityId, IsolationId, PodKey, RuleId, State, SwitchPorts, Upstream,
     Version,
 };
+use openflow::Instructions;
 use ovs_pipeline::{Action, Datapath, Direction, Intent, IpBlock, Service};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -250,6 +253,43 @@ impl Life {
     }
 }
 
+/// What a switch has that obeys these flows: every flow as a dump gives it.
+fn dump(flows: &Flows) -> Vec<(u8, u16, Vec<u8>, Instructions)> {
+    let flow = |id| {
+        let key = flows.key(id).unwrap();
+        let instructions = Instructions::decode(&flows.instructions(id).unwrap()).unwrap();
+        (key.table, key.priority, key.oxm.to_vec(), instructions)
+    };
+    flows.iter().map(flow).collect()
+}
+
+/// A new life of the agent: it has the ledger's file, what the controller said last, what CNI attached and what the switch has,
+/// and nothing else. What it would change in a switch that has `found`.
+fn restarted(life: &Life, folder: &Path, found: &[(u8, u16, Vec<u8>, Instructions)]) -> (Life, usize) {
+    drop(Store::rewrite(&folder.join("ledger"), &life.ledger).unwrap());
+    let (_, ledger, kept) = Store::open(&folder.join("ledger"), Some(life.ledger.epoch())).unwrap();
+    assert_eq!(kept, Found::Whole);
+    let mut after = Life::new();
+    after.ledger = ledger;
+    let mut changed = Changed::everything();
+    after.state.set_ports(life.state.ports, &mut changed);
+    for (key, attached) in life.state.attached() {
+        after.state.set_attached(key, Some(attached.clone()), &mut changed);
+    }
+    if life.state.frame.is_some() {
+        after.frame(Body::Replace(Box::new(life.state.upstream.clone())), &mut changed);
+    }
+    let flows = &mut after.flows.0;
+    flows.begin_dump();
+    for (table, priority, oxm, instructions) in found {
+        flows.dumped(Key { table: *table, priority: *priority, oxm }, instructions).unwrap();
+    }
+    flows.end_dump();
+    after.planner.update(&after.state, &mut after.ledger, &changed, &mut after.flows);
+    let different = after.flows.0.differences().len();
+    (after, different)
+}
+
 fn intents(planner: &Planner) -> Vec<String> {
     let mut all: Vec<_> = planner.intents().map(|(key, intent)| format!("{key:?}: {intent:?}")).collect();
     all.sort();
@@ -267,6 +307,34 @@ proptest! {
             let (planner, flows) = life.anew();
             prop_assert_eq!(intents(&life.planner), intents(&planner));
             prop_assert_eq!(life.flows.0.snapshot(), flows.0.snapshot());
+        }
+    }
+
+    #[test]
+    fn a_restart_at_any_step_changes_nothing(steps in vec(a_step(), 1..25), torn in any::<u64>()) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut life = Life::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            // What the switch refused is forgotten with the agent, and refused again.
+            if matches!(step, Step::SetAside(_)) {
+                continue;
+            }
+            life.live(step);
+            let whole = dump(&life.flows.0);
+            let (after, different) = restarted(&life, folder.path(), &whole);
+            prop_assert_eq!(different, 0, "nothing is to be changed in the switch");
+            prop_assert_eq!(intents(&life.planner), intents(&after.planner));
+            prop_assert_eq!(life.flows.0.snapshot(), after.flows.0.snapshot());
+            // A switch that was left in the middle of a change differs by what is missing, and by nothing else.
+            let half: Vec<_> = whole.iter().enumerate().filter(|(at, _)| torn >> ((at + number) % 64) & 1 == 0).collect();
+            let half: Vec<_> = half.into_iter().map(|(_, flow)| flow.clone()).collect();
+            let (after, different) = restarted(&life, folder.path(), &half);
+            prop_assert_eq!(different, whole.len() - half.len());
+            prop_assert_eq!(life.flows.0.snapshot(), after.flows.0.snapshot());
+            // And life goes on from there as it would have.
+            if torn >> (number % 64) & 1 == 1 {
+                life = after;
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use super::name::{IdentityId, PodKey};
 use super::object::{Addresses, Endpoint};
 
 /// One endpoint as it is kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     key: PodKey,
     node: u32,
@@ -22,7 +22,7 @@ struct Slot {
 }
 
 /// Every endpoint that this node knows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoints {
     /// The name of this agent's node.
     own: Box<str>,

@@ -11,7 +11,7 @@ use super::name::{GroupId, IdentityId, IsolationId, RuleId};
 use super::object::{Change, Identity, Isolation, Node, Posture, Rule};
 
 /// Everything the controller has said and not taken back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     /// All nodes of the cluster, this one included.
     pub nodes: BTreeMap<Box<str>, Node>,
