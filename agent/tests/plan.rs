@@ -311,6 +311,24 @@ proptest! {
     }
 
     #[test]
+    fn what_is_all_taken_back_leaves_nothing(steps in vec(a_step(), 1..30)) {
+        let mut life = Life::new();
+        steps.into_iter().for_each(|step| life.live(step));
+        for number in 0..9 {
+            life.live(Step::Detach(number));
+        }
+        life.live(Step::Replace(Vec::new()));
+        life.live(Step::Ports(None, None));
+        prop_assert_eq!(life.planner.intents().count(), 0);
+        prop_assert!(life.flows.0.snapshot().is_empty());
+    }
+}
+
+proptest! {
+    // Each step is two restarts.
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
     fn a_restart_at_any_step_changes_nothing(steps in vec(a_step(), 1..25), torn in any::<u64>()) {
         let folder = tempfile::tempdir().unwrap();
         let mut life = Life::new();
@@ -336,18 +354,5 @@ proptest! {
                 life = after;
             }
         }
-    }
-
-    #[test]
-    fn what_is_all_taken_back_leaves_nothing(steps in vec(a_step(), 1..30)) {
-        let mut life = Life::new();
-        steps.into_iter().for_each(|step| life.live(step));
-        for number in 0..9 {
-            life.live(Step::Detach(number));
-        }
-        life.live(Step::Replace(Vec::new()));
-        life.live(Step::Ports(None, None));
-        prop_assert_eq!(life.planner.intents().count(), 0);
-        prop_assert!(life.flows.0.snapshot().is_empty());
     }
 }

@@ -3,6 +3,8 @@
 //! The file is in the folder `detached` beside the agent's socket, where the agent, which listens before it looks, finds it at its
 //! start. Its name is made of what it is about, so that a DEL that is repeated writes the same file again.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: notes for an agent that is not there")]
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,7 @@ impl Note {
     pub(crate) fn remove(self) {
         // A note that stays says what has been done already; doing it again is nothing.
         let _ = fs::remove_file(self.path);
+        fault::point("plugin.note.removed");
     }
 }
 

@@ -13,6 +13,7 @@ use tidy::{Tracked, root, tracked};
 
 /// Who may do input and output, and what.
 const WRAPPERS: &[(&str, &str)] = &[
+    ("agent/src/apply/labels.rs", "what pods' links carry, by netlink"),
     ("agent/src/apply/links.rs", "links and addresses, by netlink"),
     ("agent/src/apply/nat.rs", "nft, a process each time"),
     ("agent/src/apply/routes.rs", "routes, rules and neighbours, by netlink"),
@@ -24,8 +25,10 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("agent/src/run.rs", "the run directory and the metrics' listener"),
     ("agent/src/serve/cni.rs", "the sockets that are served"),
     ("agent/src/watch/boot.rs", "the number of this start"),
+    ("agent/src/watch/detached.rs", "notes of what is to be detached"),
     ("agent/src/watch/journal.rs", "what the controllers said last"),
     ("agent/src/watch/stream/connection.rs", "the connections to controllers"),
+    ("cni/src/absent.rs", "notes for an agent that is not there"),
     ("cni/src/agent.rs", "the connection to the agent"),
     ("cni/src/interface.rs", "settings of the pod's interface"),
     ("cni/src/namespace.rs", "network namespaces"),

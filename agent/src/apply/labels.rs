@@ -1,6 +1,8 @@
 //! The copies of attachments that pods' links carry, by netlink: written before a link comes up, read when an agent starts or the
 //! database has lost what was in it. What is in them is [`crate::ipam::attachment::alias`]'s business.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: what pods' links carry, by netlink")]
+
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;

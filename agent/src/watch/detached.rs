@@ -2,6 +2,8 @@
 //! or its database was away) and told the runtime of success all the same. Read when an agent starts; a note goes when what it says
 //! is done. What a note says is done again without harm, so one that is read twice is no matter.
 
+#![allow(clippy::disallowed_methods, reason = "a wrapper: notes of what is to be detached")]
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -69,7 +71,9 @@ impl Notes {
     /// What it says is done.
     pub fn remove(&self, note: &DelRequest) {
         let Some(name) = detached_file(&note.container_id, &note.interface) else { return };
-        match fs::remove_file(self.folder.join(name)) {
+        let removed = fs::remove_file(self.folder.join(name));
+        fault::point("note.remove.done");
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, container = note.container_id, "the note of a detached interface stays");
             }

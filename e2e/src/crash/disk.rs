@@ -41,11 +41,11 @@ impl SmallDisk {
         fs::remove_file(self.folder.join(FILLER)).context("cannot free the small disk")
     }
 
-    /// Takes everything away but the log.
+    /// Takes everything away but the log, and the notes that the plugin has left for the agent.
     pub fn empty(&self) -> Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            if entry.file_name() != AGENT_LOG {
+            if entry.file_name() != AGENT_LOG && !entry.file_type()?.is_dir() {
                 fs::remove_file(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
             }
         }
