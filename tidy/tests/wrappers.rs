@@ -128,7 +128,8 @@ fn only_wrappers_do_input_and_output() {
     let allowing: BTreeSet<&str> = files
         .iter()
         .filter(|file| CRATES.iter().any(|name| file.path.starts_with(&format!("{name}/src/"))))
-        .filter(|file| file.text.contains(ALLOWED))
+        // What feeds the fuzzers is in no process that serves.
+        .filter(|file| file.text.contains(ALLOWED) && !file.path.ends_with("fuzzing.rs"))
         .map(|file| file.path.as_str())
         .collect();
     let unlisted: Vec<_> = allowing.difference(&listed).collect();
