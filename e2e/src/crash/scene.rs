@@ -438,8 +438,9 @@ fn upset(node: &Namespace) -> Result<()> {
             run_for_output(node, &command, &[], "")?;
         }
     }
-    run(node, &["ip", "route", "add", "198.51.100.0/24", "dev", "lo", "proto", "173"], "")?;
-    run(node, &["ip", "rule", "add", "from", "198.51.100.7", "table", "99", "protocol", "173"], "")?;
+    run(node, &["ip", "route", "replace", "198.51.100.0/24", "dev", "lo", "proto", "173"], "")?;
+    // Done twice before an agent saw it, the rule is there already.
+    run_for_output(node, &["ip", "rule", "add", "from", "198.51.100.7", "table", "99", "protocol", "173"], &[], "")?;
     node.set_parameter("net/ipv4/ip_forward", "0")?;
     node.set_parameter("net/ipv4/conf/gw0/rp_filter", "1")
 }
