@@ -1,4 +1,4 @@
-//! Closes interfaces to the node's own stack, many at once and without a process: the messages that `nft` would send
+//! Closes interfaces to the node's own stack, many at once, and opens them again, without a process: the messages that `nft` would send
 //! (nf_tables over netlink, linux/netfilter/nf_tables.h).
 //!
 //! What comes of it is exactly a chain of [`super::nat`]'s table `netdev ferrant`: drop everything at the ingress hook of the
@@ -89,6 +89,23 @@ pub(super) fn close(table: &str, closed: &[Closed]) -> io::Result<()> {
     batch.commit()
 }
 
+/// Takes a chain away, whatever is in it; none there is success.
+pub(super) fn open(table: &str, chain: &str) -> io::Result<()> {
+    let mut batch = Batch::default();
+    batch.message(NFT_MSG_NEWTABLE, NLM_F_CREATE, |body| body.text(NFTA_TABLE_NAME, table));
+    let named = |body: &mut Body| {
+        body.text(NFTA_CHAIN_TABLE, table);
+        body.text(NFTA_CHAIN_NAME, chain);
+    };
+    batch.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, named);
+    batch.message(NFT_MSG_DELRULE, 0, |body| {
+        body.text(NFTA_RULE_TABLE, table);
+        body.text(NFTA_RULE_CHAIN, chain);
+    });
+    batch.message(NFT_MSG_DELCHAIN, 0, named);
+    batch.commit()
+}
+
 /// The messages of one transaction.
 #[derive(Default)]
 struct Batch {
@@ -105,7 +122,7 @@ impl Batch {
 
     /// Sends all of it; every message is acknowledged, or the first that is refused is the error.
     fn commit(self) -> io::Result<()> {
-        let socket = open()?;
+        let socket = connect()?;
         let mut bytes = Vec::with_capacity(self.messages.len() + 2 * HEADER);
         let subsystem = (0, NFNL_SUBSYS_NFTABLES);
         framed(&mut bytes, NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, 0, subsystem, |_| {});
@@ -139,7 +156,7 @@ fn answers(mut datagram: &[u8]) -> io::Result<u32> {
     Ok(count)
 }
 
-fn open() -> io::Result<OwnedFd> {
+fn connect() -> io::Result<OwnedFd> {
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE_SECONDS))?;

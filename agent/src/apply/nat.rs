@@ -137,10 +137,13 @@ pub async fn close(interfaces: &[String]) -> Result<(), NatError> {
 /// Opens it again. Nothing happens when it is not closed.
 pub async fn open(interface: &str) -> Result<(), NatError> {
     let chain = chain_name(interface);
-    let text = format!(
-        "add table netdev ferrant\nadd chain netdev ferrant {chain}\nflush chain netdev ferrant {chain}\ndelete chain netdev ferrant {chain}\n"
-    );
-    load(&format!("open {interface}"), &text).await
+    let opened = tokio::task::spawn_blocking(move || closing::open("ferrant", &chain)).await;
+    let refused = |reason: String| NatError::Refused { step: format!("open {interface}"), reason };
+    match opened {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(refused(error.to_string())),
+        Err(error) => Err(refused(error.to_string())),
+    }
 }
 
 fn close_text(interface: &str) -> Result<String, NatError> {
