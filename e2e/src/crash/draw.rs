@@ -25,6 +25,8 @@ pub enum Event {
     Destroy(usize),
     /// The same, the runtime having forgotten its network namespace, which is there.
     Forget(usize),
+    /// The same while there is no agent; it is started afterwards.
+    Alone(usize),
     /// A pod gets the other of two sets of labels.
     Relabel(usize),
     /// Another policy takes the place of what is there; 0 removes it.
@@ -53,6 +55,7 @@ impl Event {
             Self::Remove(_) => "remove",
             Self::Destroy(_) => "destroy",
             Self::Forget(_) => "forget",
+            Self::Alone(_) => "alone",
             Self::Relabel(_) => "relabel",
             Self::Policy(_) => "policy",
             Self::Controller => "controller",
@@ -79,6 +82,7 @@ impl Event {
             "remove" => Self::Remove(below(SLOTS)?),
             "destroy" => Self::Destroy(below(SLOTS)?),
             "forget" => Self::Forget(below(SLOTS)?),
+            "alone" => Self::Alone(below(SLOTS)?),
             "relabel" => Self::Relabel(below(SLOTS)?),
             "policy" => Self::Policy(below(POLICIES)?),
             "controller" => Self::Controller,
@@ -100,6 +104,7 @@ impl fmt::Display for Event {
             | Self::Remove(number)
             | Self::Destroy(number)
             | Self::Forget(number)
+            | Self::Alone(number)
             | Self::Relabel(number)
             | Self::Policy(number) => write!(formatter, "{} {number}", self.kind()),
             _ => formatter.write_str(self.kind()),
@@ -130,7 +135,9 @@ impl Start {
     pub fn after(&mut self, event: Event) {
         match event {
             Event::Add(slot) => self.pods[slot] = Some(false),
-            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) => self.pods[slot] = None,
+            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) | Event::Alone(slot) => {
+                self.pods[slot] = None;
+            }
             Event::Relabel(slot) => self.pods[slot] = self.pods[slot].map(|label| !label),
             Event::Policy(number) => self.policy = number,
             Event::Peer => self.peer = !self.peer,
@@ -283,6 +290,7 @@ fn event(random: &mut Random, at: &Start, kind: Option<&str>) -> Event {
             20 => Event::Peer,
             21 if random.percent(50) => Event::Host,
             22 if random.percent(50) => Event::Full,
+            23 if random.percent(50) && !there.is_empty() => Event::Alone(random.pick(&there)),
             _ => continue,
         };
         if kind.is_none_or(|kind| kind == event.kind()) {
@@ -295,7 +303,7 @@ fn event(random: &mut Random, at: &Start, kind: Option<&str>) -> Event {
 fn event_of(random: &mut Random, at: &mut Start, steps: &mut Vec<Step>, kind: &str) -> Option<Event> {
     let needed = match kind {
         "add" if at.slots(false).is_empty() => Some(Event::Remove(random.below(SLOTS))),
-        "remove" | "destroy" | "forget" | "relabel" if at.slots(true).is_empty() => {
+        "remove" | "destroy" | "forget" | "alone" | "relabel" if at.slots(true).is_empty() => {
             Some(Event::Add(random.below(SLOTS)))
         }
         _ => None,
@@ -336,7 +344,11 @@ mod tests {
             for step in &draw.steps {
                 match step.event {
                     Event::Add(slot) => assert!(start.pods[slot].is_none()),
-                    Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) | Event::Relabel(slot) => {
+                    Event::Remove(slot)
+                    | Event::Destroy(slot)
+                    | Event::Forget(slot)
+                    | Event::Alone(slot)
+                    | Event::Relabel(slot) => {
                         assert!(start.pods[slot].is_some());
                     }
                     Event::Policy(number) => assert_ne!(number, start.policy),

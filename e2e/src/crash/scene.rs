@@ -211,7 +211,9 @@ impl Scene {
     async fn happen(&mut self, event: Event, armed: Option<&str>) -> Result<()> {
         match event {
             Event::Add(slot) => self.add(slot, armed).await?,
-            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) => self.remove(slot, armed, event).await?,
+            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) | Event::Alone(slot) => {
+                self.remove(slot, armed, event).await?;
+            }
             Event::Relabel(slot) => {
                 let other = self.start.pods[slot] == Some(false);
                 self.lab.source().write(&pod_file(slot), &manifest(slot, other))?;
@@ -300,9 +302,18 @@ impl Scene {
             living.listeners.shutdown().await;
             living.namespace = None;
         }
+        if matches!(how, Event::Alone(_)) {
+            self.lab.nodes_mut()[0].stop_agent();
+        }
         let (runtime, sandbox, armed) = (self.runtime.clone(), living.sandbox.clone(), armed.map(str::to_owned));
         let removed = tokio::task::spawn_blocking(move || runtime.remove(&sandbox, armed.as_deref()));
-        self.watched(removed).await?.context("removing a pod panicked")??;
+        if matches!(how, Event::Alone(_)) {
+            // The plugin leaves a note for the agent that is to come.
+            removed.await.context("removing a pod panicked")??;
+            self.lab.start_agent(0)?;
+        } else {
+            self.watched(removed).await?.context("removing a pod panicked")??;
+        }
         self.lab.source().remove(&pod_file(slot))
     }
 
