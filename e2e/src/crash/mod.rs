@@ -16,6 +16,7 @@ mod manifests;
 mod runtime;
 mod scene;
 mod traffic;
+mod upset;
 mod verify;
 
 use std::time::Instant;
