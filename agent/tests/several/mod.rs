@@ -411,6 +411,8 @@ impl Following {
             task.abort();
             let _ = task.await;
         }
+        // A controller that has not noticed yet would tell the former life too.
+        super::until("the streams to end", || servers.iter().all(|server| !server.is_connected())).await;
         Self::begin(Arc::clone(&self.folder), servers, 2)
     }
 
