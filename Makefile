@@ -88,7 +88,7 @@ crash: binaries ## stop the agent or the plugin at any line; nothing may be left
 cni-conformance: binaries ## the CNI plugin against the specification, called as runtimes call it
 	@$(LAB) cni-conformance $(ARGUMENTS)
 
-bench: setup ## figures beside their targets   (B=flows, file-to-packet, cni, vswitchd or rule-cost)
-	@test -n "$(B)" || { echo "make bench: say which: make bench B=flows, B=file-to-packet, B=cni, B=vswitchd or B=rule-cost" >&2; exit 2; }
+bench: setup ## figures beside their targets   (B=flows, file-to-packet, cni, vswitchd, rule-cost or agents N=1000)
+	@test -n "$(B)" || { echo "make bench: say which: make bench B=flows, B=file-to-packet, B=cni, B=vswitchd, B=rule-cost or B=agents" >&2; exit 2; }
 	@$(CARGO) build --locked --release --workspace --quiet
-	@target/release/lab bench $(B) $(ARGUMENTS)
+	@target/release/lab bench $(B) $(ARGUMENTS) $(if $(filter agents,$(B)),$(if $(N),--agents $(N)))

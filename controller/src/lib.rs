@@ -15,6 +15,7 @@ pub mod config;
 #[cfg(test)]
 mod drawn;
 pub mod event;
+pub mod lease;
 pub mod metrics;
 pub mod object;
 pub mod plan;

@@ -18,9 +18,20 @@ fn main() -> anyhow::Result<()> {
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     let config = Config::new(flags)?;
+    allow_many_agents();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(controller::run::run(config))?;
     // The source's thread may be waiting for the file system: it holds nothing that needs a farewell.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Every agent is an open file: as many as the system allows, not the usual 1024.
+fn allow_many_agents() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit on open files stays as it is; raise it for more than a thousand agents");
+    }
 }

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::event::{AgentEvent, Event, SessionId};
+use crate::lease::{self, Lease};
 use crate::metrics::Metrics;
 use crate::object::NodeName;
 use crate::plan::Plan;
@@ -63,6 +64,14 @@ pub enum RunError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The lease.
+    #[error("--status {}: its lease cannot be kept: {source}; raise the limits on threads and open files", path.display())]
+    Lease {
+        /// The status directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The source.
     #[error(transparent)]
     Source(#[from] directory::StartError),
@@ -78,7 +87,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let listen = incoming.local_addr().unwrap_or(config.listen);
     let queries =
         crate::serve::listen(&config.serve).map_err(|source| RunError::Serve { path: config.serve.clone(), source })?;
-    directory::start(&config.source, &config.status, events.clone())?;
+    let lease = lease(&config, &format!("ferrant-controller/{listen}"))?;
+    directory::start(&config.source, &config.status, lease.clone(), events.clone())?;
 
     let service = ControlService::new(events.clone());
     let agents = Server::builder()
@@ -107,8 +117,21 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut controller = Controller { publish, check_plan: config.check_plan, metrics, ..Controller::default() };
     controller.run(inbox).await;
     // What a process leaves behind, the next takes over; a clean stop leaves nothing.
+    lease.release();
     let _ = std::fs::remove_file(&config.serve);
     Ok(())
+}
+
+/// A lease on the status directory, which a thread keeps renewing or watching.
+fn lease(config: &Config, name: &str) -> Result<Lease, RunError> {
+    let thread = |source| RunError::Lease { path: config.status.clone(), source };
+    let mut random = [0; 8];
+    let mut source = std::fs::File::open("/dev/urandom").map_err(thread)?;
+    std::io::Read::read_exact(&mut source, &mut random).map_err(thread)?;
+    let lease = Lease::new(&config.status, format!("{name} {:016x}", u64::from_be_bytes(random)), lease::DURATION);
+    let kept = lease.clone();
+    std::thread::Builder::new().name("lease".to_owned()).spawn(move || kept.keep()).map_err(thread)?;
+    Ok(lease)
 }
 
 async fn tick(events: mpsc::Sender<Event>) {

@@ -63,7 +63,10 @@ impl Watched {
         let (sender, events) = mpsc::channel(32);
         let status = folder.path().join(status);
         fs::create_dir_all(&status).unwrap();
-        directory::start(&folder.path().join("cluster"), &status, sender).unwrap();
+        // The only controller there is, and the same again after a restart.
+        let lease = controller::lease::Lease::new(&status, "test".to_owned(), std::time::Duration::from_secs(3600));
+        lease.turn();
+        directory::start(&folder.path().join("cluster"), &status, lease, sender).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut watched = Self {
             runtime,

@@ -237,3 +237,38 @@ async fn agents_that_do_not_read_cost_little_memory() {
     let frame = silent[3].frame().await;
     assert!(frame.changes.len() > PODS);
 }
+
+#[tokio::test]
+async fn of_two_with_one_status_directory_the_holder_of_the_lease_writes() {
+    let one = Controller::start(&[("cluster.yaml", &cluster(1))]);
+    let holder = || {
+        let lease = std::fs::read(one.status().join("lease.json")).ok()?;
+        let lease: serde_json::Value = serde_json::from_slice(&lease).ok()?;
+        Some(lease["holder"].as_str()?.split(' ').next()?.to_owned())
+    };
+    let errors = || std::fs::read_to_string(one.status().join("errors.json")).unwrap_or_default();
+    let within = |what: &str, so: &dyn Fn() -> bool| {
+        let start = std::time::Instant::now();
+        while !so() {
+            assert!(start.elapsed().as_secs() < 30, "waited for {what}; held by {:?}, errors {}", holder(), errors());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    };
+    let name = |controller: &Controller| Some(format!("ferrant-controller/127.0.0.1:{}", controller.port));
+    within("the first to hold it", &|| holder() == name(&one));
+    let two = Controller::start_sharing(&one);
+    one.write("broken.yaml", "kind: [\n");
+    within("the error to be written", &|| errors().contains("broken.yaml"));
+    // The holder is paused: the other writes what it would have written.
+    one.pause(true);
+    within("the second to hold it", &|| holder() == name(&two));
+    std::fs::rename(one.source().join("broken.yaml"), one.source().join("broken-too.yaml")).unwrap();
+    within("the other's words", &|| errors().contains("broken-too.yaml"));
+    // It goes on, and has lost it: what it knew then is not written over what is known now.
+    one.pause(false);
+    one.write("another.yaml", "kind: [\n");
+    within("both errors", &|| errors().contains("another.yaml") && errors().contains("broken-too.yaml"));
+    assert_eq!(holder(), name(&two));
+    drop(two);
+    within("the first to hold it again", &|| holder() == name(&one));
+}

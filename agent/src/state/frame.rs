@@ -68,6 +68,19 @@ impl Version {
         self.nodes.extend(said.nodes.into_iter().map(|(node, at)| (node, (at.boot.to_vec(), at.sequence))));
     }
 
+    /// Takes over what is newer in another.
+    pub fn catch_up(&mut self, other: &Version) {
+        for (kind, version) in &other.source {
+            let own = self.source.entry(kind.clone()).or_default();
+            *own = (*own).max(*version);
+        }
+        for (node, at) in &other.nodes {
+            if self.nodes.get(node).is_none_or(|own| !is_older(at, own)) {
+                self.nodes.insert(node.clone(), at.clone());
+            }
+        }
+    }
+
     /// Whether a frame of this version may follow one of `accepted`.
     ///
     /// A component that the newer does not name has no say. A later boot of a node is another count.

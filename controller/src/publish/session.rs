@@ -255,6 +255,10 @@ impl Session {
         self.sent += 1;
         self.sent_version = source;
         self.frame_told = Some(change);
+        if self.protocol >= 2 {
+            // A frame says how new this controller is, too.
+            self.head_told = Some(change);
+        }
         self.unrealised.push_back((self.sent, change));
         debug!(node = %self.node, frame = self.sent, changes = changes.len(), replace, version = source, "frame");
         self.outbox.frame(Frame::new(self.sent, replace, take, changes, version));

@@ -42,20 +42,35 @@ impl Controller {
     /// Starts it over a directory that is there already.
     pub fn start_in(folder: tempfile::TempDir) -> Self {
         let source = folder.path().join("cluster");
-        Self::launch(folder, &source)
+        Self::launch(folder, &source, None)
     }
 
     /// Starts another over the same source, with a status directory of its own.
     pub fn start_beside(other: &Self) -> Self {
-        Self::launch(tempfile::tempdir().unwrap(), &other.source())
+        Self::launch(tempfile::tempdir().unwrap(), &other.source(), None)
     }
 
-    fn launch(folder: tempfile::TempDir, source: &Path) -> Self {
+    /// Starts another over the same source, with the same status directory.
+    pub fn start_sharing(other: &Self) -> Self {
+        Self::launch(tempfile::tempdir().unwrap(), &other.source(), Some(other.status()))
+    }
+
+    pub fn status(&self) -> PathBuf {
+        self.folder.path().join("status")
+    }
+
+    /// Stops it where it is, or lets it go on.
+    pub fn pause(&self, paused: bool) {
+        let signal = if paused { nix::sys::signal::Signal::SIGSTOP } else { nix::sys::signal::Signal::SIGCONT };
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.process.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    fn launch(folder: tempfile::TempDir, source: &Path, status: Option<PathBuf>) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ferrant-controller"))
             .arg("--source")
             .arg(source)
             .arg("--status")
-            .arg(folder.path().join("status"))
+            .arg(status.unwrap_or_else(|| folder.path().join("status")))
             .arg("--serve")
             .arg(folder.path().join("serve.sock"))
             .args(["--listen", "127.0.0.1:0", "--check-plan", "--log", "info"])
@@ -210,11 +225,18 @@ impl Agent {
         }
     }
 
-    /// The next Head that is like this; there is nothing else before it.
+    /// The next Head that is like this; frames before it are acknowledged.
     pub async fn head_with(&mut self, like: impl Fn(&Head) -> bool) -> Head {
         loop {
             let message = self.down.message().await.unwrap().expect("the stream goes on").message.unwrap();
-            let from_controller::Message::Head(head) = message else { panic!("not a head: {message:?}") };
+            let head = match message {
+                from_controller::Message::Head(head) => head,
+                from_controller::Message::Frame(frame) => {
+                    self.acknowledge(frame.number).await;
+                    continue;
+                }
+                other => panic!("not a head: {other:?}"),
+            };
             self.heads.push(head.clone());
             if like(&head) {
                 return head;

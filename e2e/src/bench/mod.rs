@@ -1,5 +1,6 @@
 //! Promises as numbers: each figure is printed beside its target, from real daemons in the lab.
 //!
+//! - [`agents`]: what a thousand agents cost a controller, and how soon all are in sync after it restarts,
 //! - [`flows`]: how fast an empty switch is filled with a hundred thousand flows, and what agent and controller need for it,
 //! - [`file_to_packet`]: how long after a policy file has changed a packet on another node obeys it,
 //! - [`cni`]: how long a runtime waits for a pod's interface, with the pod's policy in force,
@@ -9,6 +10,7 @@
 //! A benchmark is never a timed test: whatever the figures are, it succeeds. It fails when it measured the wrong thing: the
 //! switch has other flows than the agent says, or a packet had the wrong verdict.
 
+pub mod agents;
 pub mod cni;
 pub(crate) mod figure;
 pub mod file_to_packet;
@@ -30,6 +32,8 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Benchmark {
+    /// A thousand agents of one controller
+    Agents(agents::Arguments),
     /// A hundred thousand flows into an empty switch
     Flows(flows::Arguments),
     /// From a changed policy file to the first packet that obeys it on another node
@@ -46,6 +50,7 @@ impl Arguments {
     /// The datapath it measures.
     pub fn datapath(&self) -> Datapath {
         match &self.benchmark {
+            Benchmark::Agents(_) => Datapath::Netdev,
             Benchmark::Flows(arguments) => arguments.lab.datapath,
             Benchmark::FileToPacket(arguments) => arguments.lab.datapath,
             Benchmark::Cni(arguments) => arguments.lab.datapath,
@@ -61,6 +66,7 @@ impl Arguments {
 /// When the lab fails.
 pub async fn run(arguments: Arguments) -> Result<bool> {
     match arguments.benchmark {
+        Benchmark::Agents(arguments) => agents::run(arguments).await,
         Benchmark::Flows(arguments) => flows::run(arguments).await,
         Benchmark::FileToPacket(arguments) => file_to_packet::run(arguments).await,
         Benchmark::Cni(arguments) => cni::run(arguments).await,

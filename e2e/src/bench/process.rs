@@ -30,6 +30,13 @@ pub fn load() -> Result<f64> {
     first.parse().with_context(|| format!("/proc/loadavg: `{text}`"))
 }
 
+/// Lets this process, and those that it starts, have as many files open as the system allows.
+pub fn allow_many_files() -> Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot ask for the limit on open files")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit on open files")
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -1,5 +1,5 @@
-//! The lab's controllers: one, unless asked for more. They read one source, each on a port of its own and with a status
-//! directory of its own.
+//! The lab's controllers: one, unless asked for more. They read one source, each on a port of its own, and share the status
+//! directory, into which only the holder of its lease writes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Lab {
             "--source".to_owned(),
             text(self.source.folder()),
             "--status".to_owned(),
-            text(&self.folder.path().join(format!("status-{index}"))),
+            text(&self.folder.path().join("status")),
             "--listen".to_owned(),
             format!("[::]:{}", port(index)),
             "--serve".to_owned(),

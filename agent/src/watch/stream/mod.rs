@@ -234,6 +234,7 @@ impl Follower {
         let number = frame.number;
         self.accepted = frame.version.clone();
         self.uplink.accepted(&self.accepted);
+        self.controllers[index].head.get_or_insert_default().catch_up(&self.accepted);
         self.events.send(Event::Frame(Box::new(frame), decoded)).await.map_err(|_| Ending)?;
         fault::point("stream.frame.accepted");
         self.say(stream, from_agent::Message::Acknowledge(wire::Acknowledge { frame: number, head: 0 }));

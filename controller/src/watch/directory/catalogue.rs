@@ -169,6 +169,11 @@ impl Catalogue {
         self.last_good.keep_current();
     }
 
+    /// Whether this controller is the one that keeps last good versions where others find them.
+    pub fn hold(&mut self, held: bool) {
+        self.last_good.hold(held);
+    }
+
     fn forget(&mut self, path: &Path, touched: &mut BTreeSet<ObjectKey>) {
         self.flagged.remove(path);
         if let Some(entry) = self.files.remove(path) {

@@ -1,8 +1,11 @@
 //! The last good version of every object, on disk, so that a restart with a broken file takes nothing away.
 //!
 //! `status/last-good/objects.jsonl` is a journal: a line an object that came in force, or that is gone; later lines count.
-//! It is written anew at every start, beside the one of the run before, which stays until the source is in sync; and when
-//! more than half of it counts no longer. A torn last line (a crash) is left out when it is read.
+//! It is written anew at every start, in a file without a name, beside the one of the run before, which stays until the source is
+//! in sync; and when more than half of it counts no longer. A torn last line (a crash) is left out when it is read.
+//!
+//! Of several controllers only the holder of the lease puts its journal in place. What one writes that has lost the lease goes to
+//! a file that has lost its name, because the next holder has put its own there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -26,8 +29,10 @@ pub(super) struct LastGood {
     path: PathBuf,
     journal: Option<Journal>,
     before: Option<Before>,
-    /// Whether this run's journal is the one that the next run would find.
+    /// Whether this run's journal may be the one that the next run finds: the source has been in sync.
     counts: bool,
+    /// Whether this controller holds the lease.
+    held: bool,
     problem: Option<String>,
 }
 
@@ -79,9 +84,8 @@ impl LastGood {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err((path, error)),
         };
-        let new = new_path(&path);
-        let journal = Journal::create(&new).map_err(|error| (new, error))?;
-        Ok(Self { path, journal: Some(journal), before, counts: false, problem: None })
+        let journal = Journal::nameless(&path).map_err(|error| (path.clone(), error))?;
+        Ok(Self { path, journal: Some(journal), before, counts: false, held: false, problem: None })
     }
 
     /// An object has come in force.
@@ -118,21 +122,31 @@ impl LastGood {
         if std::mem::replace(&mut self.counts, true) {
             return;
         }
-        self.attempt(|journal, path| {
-            journal.file.flush()?;
-            fs::rename(new_path(path), path)
-        });
+        self.put_in_place();
         self.before = None;
+    }
+
+    /// This controller holds the lease from here on, or another does.
+    pub fn hold(&mut self, held: bool) {
+        if std::mem::replace(&mut self.held, held) != held {
+            self.put_in_place();
+        }
+    }
+
+    /// The holder's journal is where the next run finds it.
+    fn put_in_place(&mut self) {
+        if self.counts && self.held {
+            self.attempt(|journal, path| journal.write_anew(path, true));
+        }
     }
 
     /// Everything that was put is on its way to the disk. (It is not waited for: what a power failure takes is missed only
     /// where the source is broken as well.)
     pub fn flush(&mut self) {
-        let counts = self.counts;
+        let in_place = self.counts && self.held;
         self.attempt(|journal, path| {
             if journal.size > SMALL && journal.size > 2 * journal.live {
-                let current = if counts { path.to_owned() } else { new_path(path) };
-                journal.write_anew(&current)?;
+                journal.write_anew(path, in_place)?;
             }
             journal.file.flush()
         });
@@ -172,6 +186,14 @@ impl Journal {
         Ok(Self { file: BufWriter::new(file), size: 0, live: 0, lines: HashMap::new() })
     }
 
+    /// One without a name, in the folder of `path`; it is gone with the process.
+    fn nameless(path: &Path) -> io::Result<Self> {
+        let new = new_path(path);
+        let journal = Self::create(&new)?;
+        fs::remove_file(&new)?;
+        Ok(journal)
+    }
+
     fn append(&mut self, key: &ObjectKey, header: &Header, manifest: Option<&[u8]>) -> io::Result<()> {
         let mut text = serde_json::to_vec(header)?;
         if let Some(manifest) = manifest {
@@ -194,8 +216,9 @@ impl Journal {
         Ok(())
     }
 
-    fn write_anew(&mut self, path: &Path) -> io::Result<()> {
-        let new = path.with_extension("jsonl.compact");
+    /// Writes what counts to a new file; `in_place`: at `path`, whole at any moment.
+    fn write_anew(&mut self, path: &Path, in_place: bool) -> io::Result<()> {
+        let new = new_path(path);
         let mut compact = Self::create(&new)?;
         self.file.flush()?;
         let mut lines: Vec<(ObjectKey, Line)> = self.lines.drain().collect();
@@ -209,7 +232,11 @@ impl Journal {
         }
         compact.file.flush()?;
         compact.live = compact.size;
-        fs::rename(&new, path)?;
+        if in_place {
+            fs::rename(&new, path)?;
+        } else {
+            fs::remove_file(&new)?;
+        }
         *self = compact;
         Ok(())
     }
@@ -276,7 +303,7 @@ impl Before {
 }
 
 fn new_path(path: &Path) -> PathBuf {
-    path.with_extension("jsonl.new")
+    path.with_extension(format!("jsonl.{}.new", std::process::id()))
 }
 
 #[cfg(test)]
@@ -306,10 +333,40 @@ mod tests {
         }
     }
 
+    fn holder(status: &Path) -> LastGood {
+        let mut last_good = LastGood::open(status).unwrap();
+        last_good.hold(true);
+        last_good
+    }
+
+    #[test]
+    fn only_the_holder_of_the_lease_is_found_by_the_next_run() {
+        let status = tempfile::tempdir().unwrap();
+        let (mut one, mut two) = (holder(status.path()), LastGood::open(status.path()).unwrap());
+        for (last_good, name) in [(&mut one, "from-one"), (&mut two, "from-two")] {
+            put(last_good, name, 0, "x");
+            last_good.keep_current();
+            last_good.flush();
+        }
+        let found = |name: &str| label(&mut LastGood::open(status.path()).unwrap(), name).is_some();
+        assert!(found("from-one") && !found("from-two"));
+        // The lease changes hands: what the first writes now nobody finds.
+        two.hold(true);
+        put(&mut one, "late", 0, "x");
+        one.flush();
+        assert!(found("from-two") && !found("from-one") && !found("late"));
+        one.hold(false);
+        two.hold(false);
+        one.hold(true);
+        assert!(found("late") && found("from-one") && !found("from-two"));
+        let names = fs::read_dir(status.path().join("last-good")).unwrap().count();
+        assert_eq!(names, 1, "nothing else is left there");
+    }
+
     #[test]
     fn the_next_run_finds_the_last_version_of_what_was_in_force() {
         let status = tempfile::tempdir().unwrap();
-        let mut first = LastGood::open(status.path()).unwrap();
+        let mut first = holder(status.path());
         put(&mut first, "one", 1, "old");
         put(&mut first, "two", 0, "gone");
         first.keep_current();
@@ -317,7 +374,7 @@ mod tests {
         put(&mut first, "three", 0, "x");
         first.remove(&key("two"));
         first.flush();
-        let mut second = LastGood::open(status.path()).unwrap();
+        let mut second = holder(status.path());
         assert_eq!(label(&mut second, "one"), Some("new".to_owned()));
         assert_eq!(label(&mut second, "two"), None);
         let in_file = second.remembered_in(Path::new("a.yaml"), &mut Pool::default());
@@ -327,21 +384,21 @@ mod tests {
     #[test]
     fn a_run_that_was_never_in_sync_leaves_the_one_before_alone() {
         let status = tempfile::tempdir().unwrap();
-        let mut first = LastGood::open(status.path()).unwrap();
+        let mut first = holder(status.path());
         put(&mut first, "one", 0, "good");
         first.keep_current();
         first.flush();
-        let mut second = LastGood::open(status.path()).unwrap();
+        let mut second = holder(status.path());
         put(&mut second, "one", 0, "half");
         second.flush();
         drop(second);
-        assert_eq!(label(&mut LastGood::open(status.path()).unwrap(), "one"), Some("good".to_owned()));
+        assert_eq!(label(&mut holder(status.path()), "one"), Some("good".to_owned()));
     }
 
     #[test]
     fn a_torn_line_says_nothing() {
         let status = tempfile::tempdir().unwrap();
-        let mut first = LastGood::open(status.path()).unwrap();
+        let mut first = holder(status.path());
         put(&mut first, "one", 0, "good");
         first.keep_current();
         first.flush();
@@ -349,13 +406,13 @@ mod tests {
         let mut text = fs::read(&path).unwrap();
         text.extend_from_slice(b"{\"object_key\":\"Pod/shop/one\",\"file\":\"a.ya");
         fs::write(&path, text).unwrap();
-        assert_eq!(label(&mut LastGood::open(status.path()).unwrap(), "one"), Some("good".to_owned()));
+        assert_eq!(label(&mut holder(status.path()), "one"), Some("good".to_owned()));
     }
 
     #[test]
     fn the_journal_does_not_grow_with_changes() {
         let status = tempfile::tempdir().unwrap();
-        let mut last_good = LastGood::open(status.path()).unwrap();
+        let mut last_good = holder(status.path());
         last_good.keep_current();
         let long = "x".repeat(1000);
         for change in 0..10_000 {
@@ -365,7 +422,7 @@ mod tests {
         }
         let size = fs::metadata(status.path().join("last-good/objects.jsonl")).unwrap().len();
         assert!(size < 2 * SMALL, "{size} bytes after ten thousand changes of one object");
-        let mut next = LastGood::open(status.path()).unwrap();
+        let mut next = holder(status.path());
         assert_eq!(label(&mut next, "one"), Some(format!("{long}9999")));
         assert_eq!(label(&mut next, "other"), Some("stays".to_owned()));
     }

@@ -37,6 +37,7 @@ use tracing::{info, warn};
 
 use super::{Severity, SourceError, SourceEvent};
 use crate::event::Event;
+use crate::lease::{Lease, RENEWAL};
 use crate::status;
 use catalogue::Catalogue;
 use tree::{Tree, Waited};
@@ -84,13 +85,15 @@ pub enum StartError {
 }
 
 /// Starts to read and watch a directory, which need not exist yet; what it says goes to `events`.
-pub fn start(source: &Path, status: &Path, events: mpsc::Sender<Event>) -> Result<(), StartError> {
+pub fn start(source: &Path, status: &Path, lease: Lease, events: mpsc::Sender<Event>) -> Result<(), StartError> {
     let tree = Tree::new(source, status)
         .map_err(|error| StartError::Watch { path: source.to_owned(), what: error.to_string() })?;
     let catalogue =
         Catalogue::new(source, status).map_err(|(path, error)| StartError::Status { path, what: error.to_string() })?;
     let directory = Directory {
         status: status.to_owned(),
+        lease,
+        holding: false,
         events,
         tree,
         catalogue,
@@ -106,6 +109,9 @@ pub fn start(source: &Path, status: &Path, events: mpsc::Sender<Event>) -> Resul
 
 struct Directory {
     status: PathBuf,
+    lease: Lease,
+    /// The lease was held when it was last looked at.
+    holding: bool,
     events: mpsc::Sender<Event>,
     tree: Tree,
     catalogue: Catalogue,
@@ -188,7 +194,9 @@ impl Directory {
                 Some(waited) => waited,
                 None => {
                     let timeout = self.settle()?;
-                    self.tree.wait(timeout)
+                    self.hold();
+                    // The lease comes and goes without a change of the directory.
+                    self.tree.wait(Some(timeout.unwrap_or(RENEWAL).min(RENEWAL)))
                 }
             };
             let changes = match waited {
@@ -210,6 +218,24 @@ impl Directory {
             self.tree.read_again_when_allowed(self.catalogue.denied());
             self.tell(events, None)?;
             next = Some(more).filter(|more| !matches!(more, Waited::Nothing));
+        }
+    }
+
+    /// Who comes to hold the lease writes what the holder before it wrote.
+    fn hold(&mut self) {
+        let held = self.lease.is_held();
+        if std::mem::replace(&mut self.holding, held) == held {
+            return;
+        }
+        self.catalogue.hold(held);
+        if let (true, Some(errors)) = (held, &self.said.errors) {
+            self.write_errors(errors);
+        }
+    }
+
+    fn write_errors(&self, errors: &[SourceError]) {
+        if let Err(error) = status::write_errors(&self.status, errors, &self.lease) {
+            warn!(%error, "what is wrong with the source could not be written down");
         }
     }
 
@@ -256,9 +282,8 @@ impl Directory {
                     Severity::Warning => warn!("{error}"),
                 }
             }
-            if let Err(error) = status::write_errors(&self.status, &errors) {
-                warn!(%error, "what is wrong with the source could not be written down");
-            }
+            self.hold();
+            self.write_errors(&errors);
             self.said.errors = Some(errors.clone());
             events.push(SourceEvent::Errors(errors));
         }
