@@ -13,9 +13,16 @@ pub struct Config {
     /// This node's name in the cluster
     #[arg(long, value_parser = node_name)]
     pub node: String,
-    /// Where a controller listens: http://ADDRESS:PORT; once for every controller
+    /// Where a controller listens: https://ADDRESS:PORT; once for every controller
     #[arg(long = "controller", value_name = "URL", required = true, value_parser = controller)]
     pub controllers: Vec<String>,
+    /// This node's folder with ca.crt and identity.pem, as `ferrant-controller certificates issue` writes it; it must be writable:
+    /// the certificate is renewed there
+    #[arg(long, value_name = "DIR")]
+    pub certificates: Option<PathBuf>,
+    /// Instead of --certificates: controllers are spoken to without TLS (http://), whoever answers. For a lab on one machine
+    #[arg(long)]
+    pub insecure: bool,
     /// Where state is kept between runs, and where cni.sock and agent.sock are
     #[arg(long, value_name = "DIR")]
     pub run_dir: PathBuf,
@@ -122,7 +129,44 @@ pub enum DebugVerdict {
     DropAll,
 }
 
+/// Flags that do not go together.
+#[derive(Debug, thiserror::Error)]
+pub enum FlagsError {
+    /// Neither --certificates nor --insecure.
+    #[error(
+        "--certificates DIR is not given, and agent and controller know each other by certificates; where the CA is, run `ferrant-controller \
+         certificates issue --certificates CA-DIR --node {0} --out DIR`, carry the folder here and name it (or, for a lab on one machine, write \
+         --insecure)"
+    )]
+    NoCertificates(String),
+    /// Both.
+    #[error("--certificates {} contradicts --insecure, with which nobody shows a certificate; leave one of them out", .0.display())]
+    Both(PathBuf),
+    /// One of both, and a URL for the other.
+    #[error("--controller {0}: {1}")]
+    Scheme(String, &'static str),
+}
+
 impl Config {
+    /// Whether the flags go together.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn check(&self) -> Result<(), FlagsError> {
+        let (scheme, advice) = match (&self.certificates, self.insecure) {
+            (None, false) => return Err(FlagsError::NoCertificates(self.node.clone())),
+            (Some(folder), true) => return Err(FlagsError::Both(folder.clone())),
+            (Some(_), false) => {
+                ("https://", "with --certificates write https:// (plain http:// needs --insecure instead)")
+            }
+            (None, true) => ("http://", "with --insecure write http:// (https:// needs --certificates instead)"),
+        };
+        match self.controllers.iter().find(|url| !url.starts_with(scheme)) {
+            Some(url) => Err(FlagsError::Scheme(url.clone(), advice)),
+            None => Ok(()),
+        }
+    }
+
     /// Whether policy is enforced.
     pub fn policy_mode(&self) -> PolicyMode {
         match self.debug_verdict {
@@ -149,10 +193,10 @@ fn node_name(text: &str) -> Result<String, String> {
 }
 
 fn controller(text: &str) -> Result<String, String> {
-    let advice = "write http://ADDRESS:PORT, as in http://172.18.0.1:10350 (IPv6 addresses in brackets)";
+    let advice = "write https://ADDRESS:PORT, as in https://172.18.0.1:10350 (IPv6 addresses in brackets)";
     let uri: tonic::codegen::http::Uri = text.parse().map_err(|error| format!("{error}; {advice}"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(format!("only http:// is spoken; {advice}"));
+    if !text.starts_with("https://") && !text.starts_with("http://") {
+        return Err(format!("only https:// is spoken (and http:// with --insecure); {advice}"));
     }
     match (uri.host(), uri.port_u16()) {
         (Some(host), Some(1..)) if !host.is_empty() => Ok(text.to_owned()),
@@ -178,7 +222,8 @@ mod tests {
         let required = [
             "ferrant-agent",
             "--node=node-a",
-            "--controller=http://172.18.0.1:10350",
+            "--controller=https://172.18.0.1:10350",
+            "--certificates=/etc/ferrant",
             "--run-dir=/run/f",
             "--ovsdb=/run/db.sock",
             "--ovs-run-dir=/run/ovs",
@@ -189,7 +234,8 @@ mod tests {
             let name = flag.split('=').next().unwrap();
             !arguments.iter().any(|argument| argument.starts_with(name))
         });
-        Config::try_parse_from(kept.chain(arguments)).map_err(|error| error.to_string())
+        let config = Config::try_parse_from(kept.chain(arguments)).map_err(|error| error.to_string())?;
+        config.check().map(|()| config).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -205,9 +251,11 @@ mod tests {
     fn what_does_not_fit_is_refused_with_advice() {
         for (argument, advice) in [
             ("--node=Node_A", "lower-case"),
-            ("--controller=172.18.0.1:10350", "http://ADDRESS:PORT"),
-            ("--controller=https://172.18.0.1:10350", "only http://"),
-            ("--controller=http://172.18.0.1", "port is missing"),
+            ("--controller=172.18.0.1:10350", "https://ADDRESS:PORT"),
+            ("--controller=ftp://172.18.0.1:10350", "only https://"),
+            ("--controller=http://172.18.0.1:10350", "needs --insecure"),
+            ("--controller=https://172.18.0.1", "port is missing"),
+            ("--insecure", "contradicts"),
             ("--datapath=kernel", "system"),
             ("--log-format=xml", "json"),
             ("--metrics=9100", "invalid socket address"),
@@ -217,5 +265,21 @@ mod tests {
             let error = parse(&[argument]).unwrap_err();
             assert!(error.contains(advice), "{argument}: {error}");
         }
+    }
+
+    #[test]
+    fn without_certificates_it_says_how_to_get_them() {
+        let mut config = parse(&[]).unwrap();
+        config.certificates = None;
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("ferrant-controller certificates issue") && error.contains("--node node-a"), "{error}");
+        config.insecure = true;
+        let error = config.check().unwrap_err().to_string();
+        assert!(
+            error.starts_with("--controller https://172.18.0.1:10350") && error.contains("--certificates"),
+            "{error}"
+        );
+        config.controllers = vec!["http://[fd00::1]:10350".to_owned()];
+        config.check().unwrap();
     }
 }

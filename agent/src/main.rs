@@ -18,6 +18,7 @@ fn end_at_a_panic() {
 
 fn main() -> anyhow::Result<()> {
     let config = Config::parse();
+    config.check()?;
     let filter = EnvFilter::try_new(&config.log).map_err(|error| anyhow::anyhow!("--log {}: {error}", config.log))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A log that cannot be written (its disk is full) must not end the task that writes it.

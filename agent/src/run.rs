@@ -35,6 +35,7 @@ use crate::serve::{cni, query};
 use crate::state::{Changed, State, Version};
 use crate::turn::{Agent, Parts, TICK, pod_key, state_of};
 use crate::watch::boot;
+use crate::watch::certificate::Access;
 use crate::watch::detached::Notes;
 use crate::watch::journal::Journal;
 use crate::watch::stream::{self, Uplink};
@@ -50,6 +51,7 @@ const AT_START: Duration = Duration::from_secs(5);
 /// # Errors
 /// When it cannot start, or its ledger cannot be written.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    let access = Access::of(&config)?;
     std::fs::create_dir_all(&config.run_dir)
         .with_context(|| format!("the run directory {}", config.run_dir.display()))?;
     let boot = boot::draw(&config.run_dir.join("boot"))?;
@@ -116,7 +118,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     tokio::spawn(query::serve(listen(&config.run_dir, "agent.sock")?, asked));
     tokio::spawn(cni::serve(plugins, events.clone(), metrics));
-    let streams = stream::follow(config.controllers.clone(), config.node.clone(), uplink, journal, accepted, events);
+    let streams =
+        stream::follow((config.controllers.clone(), access), config.node.clone(), uplink, journal, accepted, events);
     in_a_thread("controllers", streams)?;
     Ok(Agent::new(parts)?.run(inbox).await?)
 }

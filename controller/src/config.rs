@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use thiserror::Error;
@@ -17,9 +18,20 @@ pub struct Flags {
     /// [default: `status` beside the source directory]
     #[arg(long, value_name = "DIR")]
     pub status: Option<PathBuf>,
-    /// Address and port on which agents are served (gRPC)
+    /// Address and port on which agents are served (gRPC), and antctl is answered (HTTP/1.1), over TLS
     #[arg(long, value_name = "IP:PORT")]
     pub listen: String,
+    /// Folder of the CA that this cluster's controllers share (`ferrant-controller certificates create`): whoever connects to
+    /// --listen shows a certificate that it has issued, and so does the controller
+    #[arg(long, value_name = "DIR")]
+    pub certificates: Option<PathBuf>,
+    /// How long the controller's own certificate counts, and those that it renews for nodes, as in 30d, 12h or 90s; all are
+    /// renewed once two thirds of it have passed
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = certificates::lifetime)]
+    pub certificate_lifetime: Duration,
+    /// Instead of --certificates: agents are served without TLS, whoever they say they are. For a lab on one machine
+    #[arg(long)]
+    pub insecure: bool,
     /// Unix socket on which questions are answered (HTTP/1.1, JSON)
     #[arg(long, value_name = "PATH")]
     pub serve: PathBuf,
@@ -55,12 +67,28 @@ pub struct Config {
     pub status: PathBuf,
     /// Where agents are served.
     pub listen: SocketAddr,
+    /// Who is served there.
+    pub access: Access,
     /// Where questions are answered.
     pub serve: PathBuf,
     /// Where metrics are answered over TCP.
     pub metrics: Option<SocketAddr>,
     /// Whether each plan is compared with one computed anew.
     pub check_plan: bool,
+}
+
+/// Who is served over the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever shows a certificate.
+    Certificates {
+        /// Of the CA in this folder.
+        folder: PathBuf,
+        /// New ones count this long.
+        lifetime: Duration,
+    },
+    /// Whoever comes.
+    Insecure,
 }
 
 /// A flag that cannot be obeyed.
@@ -104,8 +132,32 @@ impl Config {
             what: "it is not an address and a port".to_owned(),
             what_to_do: "write it as 192.0.2.1:10350 or [2001:db8::1]:10350",
         })?;
+        let access = access(&flags)?;
         let serve = absolute("--serve", &flags.serve)?;
-        Ok(Self { source, status, listen, serve, metrics: flags.metrics, check_plan: flags.check_plan })
+        Ok(Self { source, status, listen, access, serve, metrics: flags.metrics, check_plan: flags.check_plan })
+    }
+}
+
+fn access(flags: &Flags) -> Result<Access, FlagError> {
+    let refuse = |value: &str, what: &str, what_to_do| {
+        Err(FlagError { flag: "--certificates", value: value.to_owned(), what: what.to_owned(), what_to_do })
+    };
+    match (&flags.certificates, flags.insecure) {
+        (Some(folder), false) => {
+            let folder = absolute("--certificates", folder)?;
+            Ok(Access::Certificates { folder, lifetime: flags.certificate_lifetime })
+        }
+        (None, true) => Ok(Access::Insecure),
+        (None, false) => refuse(
+            "DIR",
+            "is not given, and controller and agents know each other by certificates",
+            "make a CA with `ferrant-controller certificates create --certificates DIR` and name its folder (or, for a lab on one \
+             machine, write --insecure)",
+        ),
+        (Some(folder), true) => {
+            let what = "it contradicts --insecure, with which nobody shows a certificate";
+            refuse(&folder.display().to_string(), what, "leave one of them out")
+        }
     }
 }
 
@@ -129,7 +181,7 @@ mod tests {
     fn status_is_beside_the_source_unless_it_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("cluster");
-        let arguments = ["--source", source.to_str().unwrap(), "--listen", "127.0.0.1:1", "--serve", "s"];
+        let arguments = ["--source", source.to_str().unwrap(), "--listen", "127.0.0.1:1", "--serve", "s", "--insecure"];
         let config = Config::new(flags(&arguments)).unwrap();
         assert_eq!(config.status, folder.path().join("status"));
         assert!(config.status.is_dir());
@@ -141,7 +193,7 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         let (folder, file) = (folder.path().to_str().unwrap(), file.to_str().unwrap());
-        let cases: [(&[&str], &str); 4] = [
+        let cases: [(&[&str], &str); 6] = [
             (&["--source", file, "--listen", "127.0.0.1:1"], "--source"),
             (
                 &["--source", folder, "--listen", "localhost"],
@@ -149,6 +201,15 @@ mod tests {
             ),
             (&["--source", folder, "--status", folder, "--listen", "127.0.0.1:1"], "--status"),
             (&["--source", folder, "--status", file, "--listen", "127.0.0.1:1"], "--status"),
+            (
+                &["--source", folder, "--listen", "127.0.0.1:1"],
+                "--certificates DIR: is not given, and controller and agents know each other by certificates; make a CA with \
+                 `ferrant-controller certificates create",
+            ),
+            (
+                &["--source", folder, "--listen", "127.0.0.1:1", "--certificates", "ca", "--insecure"],
+                "--certificates ca",
+            ),
         ];
         for (arguments, expected) in cases {
             let arguments: Vec<&str> = arguments.iter().copied().chain(["--serve", "s"]).collect();

@@ -12,6 +12,7 @@
 //! output that is not sorted, and any state of a session that grows with changes instead of objects.
 
 pub mod config;
+pub mod credentials;
 #[cfg(test)]
 mod drawn;
 pub mod event;

@@ -1,12 +1,25 @@
 //! `ferrant-controller`: flags, log, and off it goes.
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use controller::config::{Config, Flags, LogFormat};
+use controller::credentials::{self, Certificates};
 use tracing_subscriber::EnvFilter;
 
+/// The controller's own flags, or `certificates` and its.
+fn command() -> clap::Command {
+    let command = Flags::command().args_conflicts_with_subcommands(true).subcommand_negates_reqs(true);
+    command.subcommand(Certificates::command())
+}
+
 fn main() -> anyhow::Result<()> {
-    let flags = Flags::parse();
+    let matches = command().get_matches();
+    if let Some((_, matches)) = matches.subcommand() {
+        let certificates = Certificates::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+        println!("{}", credentials::run(&certificates.command)?);
+        return Ok(());
+    }
+    let flags = Flags::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let filter = EnvFilter::try_new(&flags.log)
         .with_context(|| format!("--log {}: not a filter; write it as `info` or `controller=debug`", flags.log))?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());

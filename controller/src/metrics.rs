@@ -26,6 +26,8 @@ pub struct Metrics {
     pub plan_objects: Gauges<1>,
     /// Bringing the plan up to date, each time.
     pub plan_seconds: metrics::Duration,
+    /// Connections that showed no certificate that counts.
+    pub connections_refused: Counter,
     /// Streams from agents that began.
     pub sessions_opened: Counter,
     /// Agents that have a stream.
@@ -63,6 +65,10 @@ impl Default for Metrics {
                 "What was planned: identities, endpoints, groups, rules.",
             ),
             plan_seconds: declare.duration("plan_seconds", "Bringing the plan up to what changed, once."),
+            connections_refused: declare.counter(
+                "connections_refused",
+                "Connections to --listen that were refused: no TLS, or no certificate of this CA that counts.",
+            ),
             sessions_opened: declare.counter("sessions_opened", "Streams of agents that began."),
             sessions: declare.gauge("sessions", "Agents that have a stream now."),
             agent_messages: declare.counters(

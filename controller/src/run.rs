@@ -3,6 +3,8 @@
 //! ```text
 //!  source directory ─► watch::directory (a thread) ─┐
 //!  agents ◄─gRPC─► publish::ControlService ─────────┼─► Event ─► state ─► plan ─► publish ─► agents
+//!     ▲ TLS: serve::secure                          │
+//!     ▼                                              │
 //!  people ◄─HTTP─► serve ───────────────────────────┘              └────────► answers ─► serve
 //! ```
 //!
@@ -11,20 +13,23 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use certificates::{Acceptor, Authority, CertificateError};
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Access, Config};
 use crate::event::{AgentEvent, Event, SessionId};
 use crate::lease::{self, Lease};
 use crate::metrics::Metrics;
 use crate::object::NodeName;
 use crate::plan::Plan;
-use crate::publish::{ControlService, Publish};
-use crate::serve::{Answers, Query};
+use crate::publish::{Admission, ControlService, Publish};
+use crate::serve::{Answers, Query, secure};
 use crate::state::{Changed, PodReport, State};
 use crate::watch::directory;
 
@@ -33,6 +38,9 @@ const INBOX: usize = 32;
 
 /// Between two Heads to an agent; what waits for time is looked at as often.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Connections that have shown a certificate and have not been taken up.
+const ADMITTED: usize = 64;
 
 /// How long the first frames wait for nodes of which agents have seen more than is known here.
 const AWAITED: Duration = Duration::from_secs(5);
@@ -48,6 +56,9 @@ pub enum RunError {
         /// What the system says.
         what: String,
     },
+    /// The CA, or the controller's own certificate.
+    #[error("--certificates: {0}")]
+    Certificates(#[from] CertificateError),
     /// The query socket.
     #[error("--serve {}: {source}; name a path in a folder that exists, where no other controller listens", path.display())]
     Serve {
@@ -80,29 +91,18 @@ pub enum RunError {
 /// Runs until the process is told to stop.
 pub async fn run(config: Config) -> Result<(), RunError> {
     let (events, inbox) = mpsc::channel(INBOX);
-    let incoming = TcpIncoming::bind(config.listen)
-        .map_err(|error| RunError::Listen { address: config.listen, what: error.to_string() })?
-        .with_nodelay(Some(true));
+    let admission = admission(&config)?;
+    let wrong = |error: std::io::Error| RunError::Listen { address: config.listen, what: error.to_string() };
+    let listener = TcpListener::bind(config.listen).await.map_err(wrong)?;
     // Port 0 asks for any free one: the log says which.
-    let listen = incoming.local_addr().unwrap_or(config.listen);
+    let listen = listener.local_addr().unwrap_or(config.listen);
     let queries =
         crate::serve::listen(&config.serve).map_err(|source| RunError::Serve { path: config.serve.clone(), source })?;
     let lease = lease(&config, &format!("ferrant-controller/{listen}"))?;
     directory::start(&config.source, &config.status, lease.clone(), events.clone())?;
 
-    let service = ControlService::new(events.clone());
-    let agents = Server::builder()
-        .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
-        .http2_keepalive_timeout(Some(std::time::Duration::from_secs(10)))
-        .tcp_nodelay(true)
-        .add_service(service)
-        .serve_with_incoming(incoming);
-    tokio::spawn(async move {
-        if let Err(error) = agents.await {
-            error!(%error, "agents are no longer served");
-        }
-    });
     let metrics = Metrics::default();
+    tokio::spawn(serve_agents(listener, admission, events.clone(), metrics.clone()));
     if let Some(address) = config.metrics {
         let listener = tokio::net::TcpListener::bind(address).await;
         let listener = listener.map_err(|source| RunError::Metrics { address, source })?;
@@ -120,6 +120,41 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     lease.release();
     let _ = std::fs::remove_file(&config.serve);
     Ok(())
+}
+
+/// Who is served over the network.
+fn admission(config: &Config) -> Result<Admission, RunError> {
+    match &config.access {
+        Access::Insecure => {
+            warn!(
+                "--insecure: whoever reaches --listen is told everything and may speak for any node; for a lab on one machine"
+            );
+            Ok(Admission::Insecure)
+        }
+        Access::Certificates { folder, lifetime } => {
+            Ok(Admission::Certificates(Acceptor::new(Authority::open(folder)?, *lifetime)?))
+        }
+    }
+}
+
+/// Serves agents, until the process ends.
+async fn serve_agents(listener: TcpListener, admission: Admission, events: mpsc::Sender<Event>, metrics: Metrics) {
+    let mut server = Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)));
+    let server = server.add_service(ControlService::new(events.clone(), admission.clone()));
+    let served = match admission {
+        Admission::Insecure => server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await,
+        Admission::Certificates(acceptor) => {
+            let (agents, incoming) = mpsc::channel(ADMITTED);
+            tokio::spawn(secure::renew(acceptor.clone()));
+            tokio::spawn(secure::accept(listener, acceptor, agents, events, metrics));
+            server.serve_with_incoming(ReceiverStream::new(incoming)).await
+        }
+    };
+    if let Err(error) = served {
+        error!(%error, "agents are no longer served");
+    }
 }
 
 /// A lease on the status directory, which a thread keeps renewing or watching.

@@ -6,6 +6,8 @@ pub const POINTS: &[&str] = &[
     "boot.keep.beside",
     "boot.keep.renamed",
     "boot.overwrite.done",
+    "certificate.renew.beside",
+    "certificate.renew.renamed",
     "cni.answer.before",
     "cni.request.read",
     "journal.append.before",

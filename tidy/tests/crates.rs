@@ -7,16 +7,17 @@ use serde_json::Value;
 /// Which crate may use which, development edges included. A new line is a design decision with a note in docs/design.
 const EDGES: &[(&str, &[&str])] = &[
     ("apis", &[]),
+    ("certificates", &[]),
     ("policy", &["apis"]),
     ("openflow", &[]),
     ("ovs-pipeline", &["openflow"]),
     ("fault", &[]),
     ("metrics", &[]),
-    ("controller", &["apis", "metrics"]),
-    ("agent", &["apis", "fault", "metrics", "openflow", "ovs-pipeline"]),
+    ("controller", &["apis", "certificates", "metrics"]),
+    ("agent", &["apis", "certificates", "fault", "metrics", "openflow", "ovs-pipeline"]),
     ("cni", &["apis", "fault"]),
-    ("antctl", &["apis", "metrics", "policy"]),
-    ("e2e", &["apis", "fault", "policy"]),
+    ("antctl", &["apis", "certificates", "metrics", "policy"]),
+    ("e2e", &["apis", "certificates", "fault", "policy"]),
     ("tidy", &[]),
 ];
 

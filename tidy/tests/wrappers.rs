@@ -25,6 +25,7 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("agent/src/run.rs", "the run directory and the metrics' listener"),
     ("agent/src/serve/cni.rs", "the sockets that are served"),
     ("agent/src/watch/boot.rs", "the number of this start"),
+    ("agent/src/watch/certificate.rs", "the node's certificate"),
     ("agent/src/watch/detached.rs", "notes of what is to be detached"),
     ("agent/src/watch/journal.rs", "what the controllers said last"),
     ("agent/src/watch/stream/connection.rs", "the connections to controllers"),

@@ -2,6 +2,7 @@
 //! say is checked here, and nothing behind this folder meets them.
 
 pub mod boot;
+pub mod certificate;
 pub mod detached;
 pub mod host;
 pub mod journal;

@@ -172,6 +172,7 @@ impl Node {
             .command(env!("CARGO_BIN_EXE_ferrant-agent"))
             .args(["--node=node-a", "--datapath=netdev", "--log=debug,h2=info,hyper=info,tower=info"])
             .arg(format!("--controller=http://127.0.0.1:{}", self.controller.port))
+            .arg("--insecure")
             .arg(format!("--run-dir={}", self.path("run").display()))
             .arg(format!("--ovsdb={}", self.path("db.sock").display()))
             .arg(format!("--ovs-run-dir={}", self.folder.path().display()))

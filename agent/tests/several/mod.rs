@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use agent::event::Event;
 use agent::state::{Body, FrameName, PodKey, Upstream, Version};
+use agent::watch::certificate::Access;
 use agent::watch::journal::Journal;
 use agent::watch::stream::{Uplink, follow};
 use apis::digest::Holding;
@@ -434,7 +435,8 @@ impl Following {
         let seen = Arc::new(Mutex::new(seen));
         let (events, inbox) = mpsc::channel(16);
         let urls = servers.iter().map(|server| format!("http://{}", server.address)).collect();
-        let following = follow(urls, "node-a".to_owned(), uplink.clone(), journal, accepted, events);
+        let following =
+            follow((urls, Access::Insecure), "node-a".to_owned(), uplink.clone(), journal, accepted, events);
         let tasks = vec![tokio::spawn(following), tokio::spawn(watch(inbox, upstream, Arc::clone(&seen)))];
         Self { uplink, seen, folder, tasks }
     }

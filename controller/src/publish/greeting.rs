@@ -74,10 +74,8 @@ pub(super) fn heard(node: &NodeName, message: from_agent::Message) -> Option<Age
             let objects = keys.held.into_iter().map(|held| (Bytes::copy_from_slice(&held.name), held.content));
             Some(AgentEvent::Held(Held { take: keys.take, objects: objects.collect(), last: keys.last }))
         }
-        from_agent::Message::Renew(_) => {
-            warn!(%node, "an agent asks for a certificate on a connection without one; ignored");
-            None
-        }
+        // Answered where it is heard (`server`).
+        from_agent::Message::Renew(_) => None,
     }
 }
 

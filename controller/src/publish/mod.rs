@@ -11,6 +11,7 @@
 //!
 //! Every controller does all of this; an agent takes frames from one, and the others hear what it has and obeys.
 
+mod admission;
 mod compare;
 mod encode;
 mod frame;
@@ -31,6 +32,7 @@ use crate::event::{Connected, SessionId};
 use crate::object::NodeName;
 use crate::plan::{Delta, Plan};
 use crate::state::State;
+pub use admission::Admission;
 pub use compare::Held;
 use encode::Encodings;
 pub use frame::{Outgoing, PART_BYTES};

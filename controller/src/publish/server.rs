@@ -15,9 +15,10 @@ use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::warn;
 
+use super::admission::{Admission, Admitted};
 use super::frame::{ControlCodec, Outgoing};
 use super::greeting::{greeted, heard};
-use super::outbox::{Drain, Outbox, outbox};
+use super::outbox::{Answers, Drain, Outbox, outbox};
 use crate::event::{AgentEvent, Event, SessionId};
 use crate::object::NodeName;
 
@@ -28,27 +29,40 @@ pub const PROTOCOL_VERSIONS: [u32; 2] = [2, 1];
 #[derive(Clone)]
 pub struct ControlService {
     events: mpsc::Sender<Event>,
+    admission: Admission,
     sessions: Arc<AtomicU64>,
 }
 
 impl ControlService {
     /// A service whose streams become events.
-    pub fn new(events: mpsc::Sender<Event>) -> Self {
-        Self { events, sessions: Arc::default() }
+    pub fn new(events: mpsc::Sender<Event>, admission: Admission) -> Self {
+        Self { events, admission, sessions: Arc::default() }
     }
 
     /// Opens a stream: what goes down it. The agent need not have said anything yet.
-    fn open(&self, incoming: Streaming<FromAgent>) -> Drain {
+    fn open(&self, incoming: Streaming<FromAgent>, admitted: Admitted) -> Drain {
         let (outbox, drain) = outbox();
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        tokio::spawn(converse(session, incoming, outbox, self.events.clone()));
+        tokio::spawn(converse(session, incoming, admitted, outbox, self.events.clone()));
         drain
     }
 }
 
-async fn converse(session: SessionId, mut incoming: Streaming<FromAgent>, outbox: Outbox, events: mpsc::Sender<Event>) {
+async fn converse(
+    session: SessionId,
+    mut incoming: Streaming<FromAgent>,
+    admitted: Admitted,
+    outbox: Outbox,
+    events: mpsc::Sender<Event>,
+) {
+    let answers = outbox.answers();
     let connected = match incoming.message().await {
-        Ok(Some(FromAgent { message: Some(from_agent::Message::Hello(hello)) })) => greeted(hello, outbox),
+        Ok(Some(FromAgent { message: Some(from_agent::Message::Hello(hello)) })) => {
+            match admitted.may_greet(&hello.node) {
+                Ok(()) => greeted(hello, outbox),
+                Err(status) => Err((outbox, status)),
+            }
+        }
         Ok(_) => {
             let what = "the first message of a stream must be Hello; send it, with the node's name";
             Err((outbox, Status::invalid_argument(what)))
@@ -63,34 +77,49 @@ async fn converse(session: SessionId, mut incoming: Streaming<FromAgent>, outbox
             return;
         }
     };
-    let node = connected.node.clone();
-    // From here on only the session sends, and dropping it ends the stream.
+    let agent = Agent { session, node: connected.node.clone(), admitted, answers };
+    // From here on only the session sends (answers aside), and dropping it ends the stream.
     if events.send(Event::Agent(session, AgentEvent::Connected(connected))).await.is_ok() {
-        listen(session, node, incoming, events).await;
+        agent.listen(incoming, events).await;
     }
 }
 
-/// Passes on what an agent says until its stream ends.
-async fn listen(session: SessionId, node: NodeName, mut incoming: Streaming<FromAgent>, events: mpsc::Sender<Event>) {
-    loop {
-        let event = match incoming.message().await {
-            Ok(Some(FromAgent { message: Some(message) })) => match heard(&node, message) {
-                Some(event) => event,
-                None => continue,
-            },
-            Ok(Some(FromAgent { message: None })) => {
-                warn!(%node, "an agent says something this version does not know; ignored");
-                continue;
+/// Who speaks.
+struct Agent {
+    session: SessionId,
+    node: NodeName,
+    admitted: Admitted,
+    answers: Answers,
+}
+
+impl Agent {
+    /// Passes on what it says until its stream ends.
+    async fn listen(self, mut incoming: Streaming<FromAgent>, events: mpsc::Sender<Event>) {
+        let node = &self.node;
+        loop {
+            let event = match incoming.message().await {
+                Ok(Some(FromAgent { message: Some(from_agent::Message::Renew(renew)) })) => {
+                    self.answers.renewed(self.admitted.renew(&renew.request));
+                    continue;
+                }
+                Ok(Some(FromAgent { message: Some(message) })) => match heard(node, message) {
+                    Some(event) => event,
+                    None => continue,
+                },
+                Ok(Some(FromAgent { message: None })) => {
+                    warn!(%node, "an agent says something this version does not know; ignored");
+                    continue;
+                }
+                Ok(None) => AgentEvent::Gone,
+                Err(status) => {
+                    tracing::debug!(%node, %status, "stream failed");
+                    AgentEvent::Gone
+                }
+            };
+            let gone = matches!(event, AgentEvent::Gone);
+            if events.send(Event::Agent(self.session, event)).await.is_err() || gone {
+                return;
             }
-            Ok(None) => AgentEvent::Gone,
-            Err(status) => {
-                tracing::debug!(%node, %status, "stream failed");
-                AgentEvent::Gone
-            }
-        };
-        let gone = matches!(event, AgentEvent::Gone);
-        if events.send(Event::Agent(session, event)).await.is_err() || gone {
-            return;
         }
     }
 }
@@ -113,17 +142,28 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let method = StreamMethod(self.clone());
+        let service = self.clone();
         Box::pin(async move {
             if request.uri().path() != "/ferrant.v1.Control/Stream" {
                 return Ok(Status::unimplemented("this controller serves ferrant.v1.Control/Stream only").into_http());
             }
-            Ok(Grpc::new(ControlCodec).streaming(method, request).await)
+            match service.admission.admit(request.extensions()) {
+                Ok(admitted) => {
+                    Ok(Grpc::new(ControlCodec).streaming(StreamMethod { service, admitted }, request).await)
+                }
+                Err(status) => {
+                    warn!(%status, "a connection that is no agent's opens a stream; it is refused");
+                    Ok(status.into_http())
+                }
+            }
         })
     }
 }
 
-struct StreamMethod(ControlService);
+struct StreamMethod {
+    service: ControlService,
+    admitted: Admitted,
+}
 
 impl StreamingService<FromAgent> for StreamMethod {
     type Response = Outgoing;
@@ -131,7 +171,8 @@ impl StreamingService<FromAgent> for StreamMethod {
     type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
 
     fn call(&mut self, request: Request<Streaming<FromAgent>>) -> Self::Future {
-        let outgoing = Box::pin(self.0.open(request.into_inner())) as Self::ResponseStream;
+        let outgoing = self.service.open(request.into_inner(), self.admitted.clone());
+        let outgoing = Box::pin(outgoing) as Self::ResponseStream;
         Box::pin(async move { Ok(Response::new(outgoing)) })
     }
 }

@@ -51,6 +51,15 @@ pub(super) async fn answer_metrics(
     Ok(respond(StatusCode::NOT_FOUND, "application/json", json!({ "error": what }).to_string()))
 }
 
+/// The answer to who may ask nothing.
+pub(super) fn forbidden(who: &str) -> Response<Full<Bytes>> {
+    let what = format!(
+        "the certificate is of {who}, and only clients ask; issue one: `ferrant-controller certificates issue --certificates DIR \
+         --client NAME --out DIR`"
+    );
+    respond(StatusCode::FORBIDDEN, "application/json", json!({ "error": what }).to_string())
+}
+
 async fn route(
     request: &Request<Incoming>,
     events: &mpsc::Sender<Event>,

@@ -1,4 +1,5 @@
-//! Answers questions over a unix socket: HTTP/1.1, JSON. It asks the loop and prints; it knows nothing itself.
+//! Answers questions over a unix socket, and over TLS to clients: HTTP/1.1, JSON. It asks the loop and prints; it knows nothing
+//! itself.
 //!
 //! - `GET /v1/info`: how far the source is, what there is, who is connected.
 //! - `GET /v1/known?version=NS&timeout_ms=N`: answers once everything in the source up to `version` has been taken in.
@@ -8,10 +9,11 @@
 //! - `GET /v1/errors`: what is wrong with the source, and which reports of agents do not count.
 //! - `GET /v1/plan?node=NAME`: what a node needs, as text.
 //! - `GET /v1/networkpolicies`, `/v1/appliedtogroups`, `/v1/addressgroups`: what was planned, by policy and by group.
-//! - `GET /metrics`: for Prometheus; the only thing answered over TCP where `--metrics` names an address.
+//! - `GET /metrics`: for Prometheus; the only thing answered over plain TCP, where `--metrics` names an address.
 
 mod http;
 mod query;
+pub mod secure;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

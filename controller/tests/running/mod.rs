@@ -10,12 +10,16 @@ use std::process::{Child, Command, Stdio};
 use apis::stream::change::Change as Kind;
 use apis::stream::control_client::ControlClient;
 use apis::stream::{
-    Acknowledge, Change, Frame, FromAgent, FromController, Head, Hello, PodReport, Realised, Take, Version, from_agent,
-    from_controller,
+    Acknowledge, Change, Frame, FromAgent, FromController, Head, Hello, PodReport, Realised, Renew, Renewed, Take,
+    Version, from_agent, from_controller,
 };
+use certificates::{Identity, Refusal, Role};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::codegen::http::Uri;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
 /// A running controller; ends with this value.
@@ -28,6 +32,11 @@ pub struct Controller {
 impl Controller {
     /// Starts it over a directory with these files.
     pub fn start(files: &[(&str, &str)]) -> Self {
+        Self::start_with(files, &["--insecure"])
+    }
+
+    /// The same, with other flags than --insecure.
+    pub fn start_with(files: &[(&str, &str)], access: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("cluster");
         std::fs::create_dir(&source).unwrap();
@@ -36,23 +45,23 @@ impl Controller {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        Self::start_in(folder)
+        Self::launch(folder, &source, None, access)
     }
 
     /// Starts it over a directory that is there already.
     pub fn start_in(folder: tempfile::TempDir) -> Self {
         let source = folder.path().join("cluster");
-        Self::launch(folder, &source, None)
+        Self::launch(folder, &source, None, &["--insecure"])
     }
 
     /// Starts another over the same source, with a status directory of its own.
     pub fn start_beside(other: &Self) -> Self {
-        Self::launch(tempfile::tempdir().unwrap(), &other.source(), None)
+        Self::launch(tempfile::tempdir().unwrap(), &other.source(), None, &["--insecure"])
     }
 
     /// Starts another over the same source, with the same status directory.
     pub fn start_sharing(other: &Self) -> Self {
-        Self::launch(tempfile::tempdir().unwrap(), &other.source(), Some(other.status()))
+        Self::launch(tempfile::tempdir().unwrap(), &other.source(), Some(other.status()), &["--insecure"])
     }
 
     pub fn status(&self) -> PathBuf {
@@ -65,7 +74,7 @@ impl Controller {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.process.id().try_into().unwrap()), signal).unwrap();
     }
 
-    fn launch(folder: tempfile::TempDir, source: &Path, status: Option<PathBuf>) -> Self {
+    fn launch(folder: tempfile::TempDir, source: &Path, status: Option<PathBuf>, access: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ferrant-controller"))
             .arg("--source")
             .arg(source)
@@ -74,6 +83,7 @@ impl Controller {
             .arg("--serve")
             .arg(folder.path().join("serve.sock"))
             .args(["--listen", "127.0.0.1:0", "--check-plan", "--log", "info"])
+            .args(access)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -254,6 +264,44 @@ impl Agent {
         agent.down.message().await.unwrap_err()
     }
 
+    /// One that shows a certificate and says that it is of this node; what refused it.
+    pub async fn show(controller: &Controller, identity: &Identity, node: &str) -> Result<Self, String> {
+        let refusal = Refusal::default();
+        let opened = async {
+            let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", controller.port)).unwrap();
+            let (identity, port, refusal) = (identity.clone(), controller.port, refusal.clone());
+            let dial = move |_: Uri| {
+                let (identity, refusal) = (identity.clone(), refusal.clone());
+                async move {
+                    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+                    let connected = identity.connect(stream, &Role::Controller, "h2", refusal).await;
+                    connected.map(TokioIo::new).map_err(std::io::Error::other)
+                }
+            };
+            let channel = endpoint.connect_with_connector(tower::service_fn(dial)).await;
+            let channel = channel.map_err(|error| error.to_string())?;
+            let opened = Self::open_on(channel, node, vec![], 0, None, vec![1]).await;
+            let mut agent = opened.map_err(|status| status.message().to_owned())?;
+            let welcome = agent.down.message().await.map_err(|status| status.message().to_owned())?;
+            assert!(matches!(welcome.unwrap().message, Some(from_controller::Message::Welcome(_))));
+            Ok::<Self, String>(agent)
+        };
+        let opened = opened.await;
+        opened.map_err(|error| refusal.said().map_or(error, |refused| refused.to_string()))
+    }
+
+    /// Asks for a new certificate.
+    pub async fn renew(&mut self, request: &[u8]) -> Renewed {
+        self.say(from_agent::Message::Renew(Renew { request: request.to_vec().into() })).await;
+        loop {
+            match self.said().await {
+                from_controller::Message::Renewed(renewed) => return renewed,
+                from_controller::Message::Frame(frame) => self.acknowledge(frame.number).await,
+                other => panic!("no answer: {other:?}"),
+            }
+        }
+    }
+
     async fn open(
         controller: &Controller,
         node: &str,
@@ -265,15 +313,27 @@ impl Agent {
         let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", controller.port)).unwrap();
         // Small, so that what an agent does not read stays with the controller.
         let endpoint = endpoint.initial_stream_window_size(65_535);
-        let mut client = ControlClient::new(endpoint.connect().await.unwrap());
+        let channel = endpoint.connect().await.unwrap();
+        Self::open_on(channel, node, pods, sequence, last, versions).await.unwrap()
+    }
+
+    async fn open_on(
+        channel: Channel,
+        node: &str,
+        pods: Vec<PodReport>,
+        sequence: u64,
+        last: Option<Version>,
+        versions: Vec<u32>,
+    ) -> Result<Self, Status> {
+        let mut client = ControlClient::new(channel);
         let protocol = versions[0];
         let (up, outgoing) = mpsc::channel(16);
         // Opened before anything is said: the controller must not wait for the greeting to answer.
-        let down = client.stream(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+        let down = client.stream(ReceiverStream::new(outgoing)).await?.into_inner();
         let boot = bytes::Bytes::from_static(b"boot");
         let hello = Hello { node: node.to_owned(), versions, boot, last, pods, sequence };
         up.send(FromAgent { message: Some(from_agent::Message::Hello(hello)) }).await.unwrap();
-        Self { up, down, frames: 0, protocol, heads: Vec::new() }
+        Ok(Self { up, down, frames: 0, protocol, heads: Vec::new() })
     }
 
     /// The next frame, all its parts.

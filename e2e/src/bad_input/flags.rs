@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Found;
+use super::{Found, certificates};
 use crate::lab::{Binaries, Lab};
 
 /// A binary that has not ended by then took the flags for right.
@@ -24,7 +24,10 @@ pub(super) fn run(lab: &Lab, found: &mut Found) -> Result<()> {
     let file = file.display().to_string();
     let source = lab.source().folder().display().to_string();
     let socket = format!("{own}/controller.sock");
-    let right = ["--source", &source, "--status", &own, "--listen", "127.0.0.1:0", "--serve", &socket];
+    let (ca, node) = (format!("{own}/ca"), format!("{own}/node-a"));
+    certificates::run(found, &binaries, folder.path())?;
+    let right =
+        ["--source", &source, "--status", &own, "--listen", "127.0.0.1:0", "--serve", &socket, "--certificates", &ca];
     for (flag, value) in [
         ("--listen", "nowhere"),
         ("--listen", "127.0.0.1"),
@@ -34,25 +37,38 @@ pub(super) fn run(lab: &Lab, found: &mut Found) -> Result<()> {
         ("--source", ""),
         ("--serve", "/no/such/folder/controller.sock"),
         ("--status", file.as_str()),
+        ("--certificates", file.as_str()),
+        ("--certificates", "/no/such/folder"),
+        ("--certificates", node.as_str()),
+        ("--certificate-lifetime", "forever"),
+        ("--certificate-lifetime", "0s"),
         ("--log", "agent=loud=louder"),
     ] {
         refused(found, &binaries.controller, &changed(&right, flag, value), &[flag, value])?;
     }
     refused(found, &binaries.controller, &["--sauce".to_owned(), source.clone()], &["--sauce"])?;
     refused(found, &binaries.controller, &[], &["--source"])?;
+    agent(found, &binaries, &own, &file)
+}
+
+/// The agent's.
+fn agent(found: &mut Found, binaries: &Binaries, own: &str, file: &str) -> Result<()> {
+    let (ca, node) = (format!("{own}/ca"), format!("{own}/node-a"));
     let (database, control) = (format!("{own}/db.sock"), format!("{own}/v.ctl"));
     let run = format!("{own}/run");
     let right = [
         "--node",
         "node-a",
         "--controller",
-        "http://127.0.0.1:1",
+        "https://127.0.0.1:1",
+        "--certificates",
+        &node,
         "--run-dir",
         &run,
         "--ovsdb",
         &database,
         "--ovs-run-dir",
-        &own,
+        own,
         "--vswitchd-ctl",
         &control,
         "--datapath",
@@ -63,12 +79,16 @@ pub(super) fn run(lab: &Lab, found: &mut Found) -> Result<()> {
         ("--node", ""),
         ("--controller", "127.0.0.1:1"),
         ("--controller", "ftp://127.0.0.1:1"),
-        ("--controller", "http://"),
+        ("--controller", "https://"),
+        ("--controller", "http://127.0.0.1:1"),
+        ("--certificates", file),
+        ("--certificates", "/no/such/folder"),
+        ("--certificates", ca.as_str()),
         ("--datapath", "fast"),
         ("--tunnel", "stt"),
         ("--bridge", "a-bridge-with-too-long-a-name"),
         ("--bridge", ""),
-        ("--run-dir", file.as_str()),
+        ("--run-dir", file),
         ("--debug-verdict", "perhaps"),
         ("--log", "agent=loud=louder"),
     ] {
@@ -78,7 +98,7 @@ pub(super) fn run(lab: &Lab, found: &mut Found) -> Result<()> {
 }
 
 /// The right flags with one of them changed, or added.
-fn changed(right: &[&str], flag: &str, value: &str) -> Vec<String> {
+pub(super) fn changed(right: &[&str], flag: &str, value: &str) -> Vec<String> {
     let mut flags: Vec<String> = right.iter().map(|&text| text.to_owned()).collect();
     match flags.iter().position(|text| text == flag) {
         Some(at) => flags[at + 1] = value.to_owned(),
@@ -88,7 +108,7 @@ fn changed(right: &[&str], flag: &str, value: &str) -> Vec<String> {
 }
 
 /// Starts a binary that must end by itself, soon, unsuccessfully, and with a text that has one of `names` in it.
-fn refused(found: &mut Found, program: &Path, flags: &[String], names: &[&str]) -> Result<()> {
+pub(super) fn refused(found: &mut Found, program: &Path, flags: &[String], names: &[&str]) -> Result<()> {
     found.inputs += 1;
     let name = format!("{} {}", program.file_name().unwrap_or_default().to_string_lossy(), flags.join(" "));
     let child = Command::new(program)

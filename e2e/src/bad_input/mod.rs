@@ -1,8 +1,9 @@
-//! Input that is wrong: manifests, the CNI plugin's standard input and variables, flags.
+//! Input that is wrong: manifests, the CNI plugin's standard input and variables, flags, certificates.
 //!
 //! Each must be refused with an error that says where, what, and what to do; nothing that was in force may change, and nothing
 //! may panic. A control, a right input of each kind, shows that the check would notice a change.
 
+mod certificates;
 mod cni;
 mod flags;
 mod manifests;

@@ -43,6 +43,8 @@ impl Lab {
             text(&self.folder.path().join("status")),
             "--listen".to_owned(),
             format!("[::]:{}", port(index)),
+            "--certificates".to_owned(),
+            text(self.authority.folder()),
             "--serve".to_owned(),
             text(&self.socket_of_controller(index)),
         ];
@@ -104,7 +106,7 @@ impl Lab {
     pub(super) fn controller_urls(&self, node: usize) -> Vec<String> {
         let ipv4 = self.nodes[node].plan().addresses.iter().any(IpAddr::is_ipv4);
         let leg = if ipv4 { IpAddr::V4(underlay::CONTROLLER) } else { IpAddr::V6(underlay::CONTROLLER_V6) };
-        (0..self.controllers.len()).map(|index| format!("http://{}", SocketAddr::new(leg, port(index)))).collect()
+        (0..self.controllers.len()).map(|index| format!("https://{}", SocketAddr::new(leg, port(index)))).collect()
     }
 
     /// Where a controller that is up and hears every node answers questions: the first of them; of several any knows all.

@@ -11,6 +11,7 @@
 //! killed loses its processes with it; its names are removed by the next lab.
 
 mod binaries;
+mod certificates;
 mod controllers;
 mod datapath;
 mod http;
@@ -27,7 +28,7 @@ mod source;
 mod switch;
 pub mod underlay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 
 pub use binaries::Binaries;
+pub use certificates::Authority;
 use controllers::Controller;
 pub use datapath::Datapath;
 pub use http::{Answer, get, post};
@@ -105,6 +107,9 @@ pub struct Lab {
     options: Options,
     pace: Pace,
     binaries: Binaries,
+    authority: Authority,
+    /// Nodes whose certificates are of another cluster.
+    strangers: BTreeSet<String>,
     name: LabName,
     folder: tempfile::TempDir,
     leftovers: Leftovers,
@@ -137,6 +142,7 @@ impl Lab {
             .context("cannot create a temporary folder for the lab")?;
         let leftovers = Leftovers::watch(name.prefix(), folder.path().to_owned());
         let source = Source::create(folder.path())?;
+        let authority = Authority::create(&binaries.controller, folder.path().join("ca"))?;
         let datapath = options.datapath;
         let made = {
             let (name, folder) = (name.clone(), folder.path().to_owned());
@@ -145,7 +151,7 @@ impl Lab {
         let (underlay, nodes) = made.await.context("starting the nodes panicked")??;
         let pace = Pace::of(datapath);
         let controllers = (0..options.controllers).map(|_| Controller::default()).collect();
-        Ok(Self {
+        let lab = Self {
             pods: BTreeMap::new(),
             controllers,
             nodes,
@@ -154,16 +160,22 @@ impl Lab {
             options,
             pace,
             binaries,
+            authority,
+            strangers: BTreeSet::new(),
             name,
             folder,
             leftovers,
-        })
+        };
+        lab.nodes.iter().try_for_each(|node| lab.certify(node.name()))?;
+        Ok(lab)
     }
 
     /// Starts the agent of a node, or starts it again.
     pub fn start_agent(&mut self, index: usize) -> Result<()> {
         let controllers = self.controller_urls(index);
-        let flags = self.options.agent_flags();
+        let certificates = self.certificates_of(self.nodes[index].name()).display().to_string();
+        let mut flags = self.options.agent_flags();
+        flags.extend(["--certificates".to_owned(), certificates]);
         self.nodes[index].start_agent(&self.binaries.agent, &controllers, self.options.datapath, &flags)
     }
 

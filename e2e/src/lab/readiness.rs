@@ -57,7 +57,8 @@ impl Lab {
     pub async fn settle(&mut self) -> Result<Value> {
         let limit = self.pace.allow(Duration::from_secs(20));
         let mut after = Vec::new();
-        for node in &self.nodes {
+        let nodes = || self.nodes.iter().filter(|node| !self.strangers.contains(node.name()));
+        for node in nodes() {
             let info = get(&node.agent_socket(), "/v1/info", limit).await?.json()?;
             if let Some(sequence) = info["sequence"].as_u64() {
                 after.push(format!("{}:{sequence}", node.name()));
@@ -66,7 +67,7 @@ impl Lab {
         let path = format!(
             "/v1/realised?version={}&nodes={}&after={}&timeout_ms={}",
             self.source.version()?,
-            self.nodes.iter().map(Node::name).collect::<Vec<_>>().join(","),
+            nodes().map(Node::name).collect::<Vec<_>>().join(","),
             after.join(","),
             limit.as_millis()
         );

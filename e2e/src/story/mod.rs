@@ -26,6 +26,7 @@
 //! restart agent node-a | controller [1]
 //! start | stop | pause | resume controller 1      a paused one keeps its connections and says nothing
 //! part node-a from controller 1                   what they send each other is lost; `rejoin node-a with controller 1` ends it
+//! certify node-a by another cluster               its agent starts again with that; `certify node-a` gives it one of its own, which it finds
 //! restart switch node-a while shop/client floods shop/web    nothing may arrive meanwhile
 //! neighbour shop/client                           the pod sends to the node's own MAC from now on
 //!

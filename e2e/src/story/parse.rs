@@ -116,6 +116,8 @@ fn read_block(story: &mut Story, block: Block<'_>) -> Result<()> {
         ["resume", "controller", number] => Step::Controller(ControllerStep::Resume, controller(number)?),
         ["part", node, "from", "controller", number] => Step::Part(owned(node), controller(number)?),
         ["rejoin", node, "with", "controller", number] => Step::Rejoin(owned(node), controller(number)?),
+        ["certify", node, "by", "another", "cluster"] => Step::Estrange(owned(node)),
+        ["certify", node] => Step::Certify(owned(node)),
         ["neighbour", pod] => Step::Neighbour(owned(pod)),
         ["probe"] => Step::Probe(lines(&block.body, probe_line)?),
         ["eventually"] => Step::Eventually(lines(&block.body, probe_line)?),

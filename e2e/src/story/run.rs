@@ -121,6 +121,8 @@ impl Teller {
             Step::Controller(what, index) => self.controller(*what, *index),
             Step::Part(node, controller) => self.stage.lab().part(node, *controller),
             Step::Rejoin(node, controller) => self.stage.lab().rejoin(node, *controller),
+            Step::Estrange(node) => self.stage.lab().estrange(node),
+            Step::Certify(node) => self.stage.lab().welcome(node).await,
             Step::Neighbour(pod) => self.neighbour(pod).await,
             Step::Probe(probes) => self.probe(probes).await,
             Step::Eventually(probes) => self.eventually(probes).await,

@@ -67,6 +67,10 @@ pub enum Step {
     Part(String, usize),
     /// It is not lost any more.
     Rejoin(String, usize),
+    /// The agent of a node is restarted with a certificate of another cluster.
+    Estrange(String),
+    /// It is given one of its own cluster, which it finds.
+    Certify(String),
     /// A pod takes its node's own MAC for its gateway's.
     Neighbour(String),
     /// Packets, many at once.

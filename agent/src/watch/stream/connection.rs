@@ -6,11 +6,17 @@ use std::time::Duration;
 
 use apis::stream::control_client::ControlClient;
 use apis::stream::{self as wire, from_controller::Message};
+use certificates::{Identity, Refusal, Refused, Role};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::codegen::http::Uri;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 
 use super::uplink::{Uplink, VERSIONS};
+use crate::watch::certificate::Access;
 
 /// A frame's part may be as large as a controller likes to make it, up to this.
 const MESSAGE_LIMIT: usize = 64 << 20;
@@ -43,6 +49,9 @@ enum StreamError {
     /// No connection.
     #[error("it cannot be reached: {0}")]
     Connect(#[from] tonic::transport::Error),
+    /// No connection, or none any more, because of somebody's certificate.
+    #[error("{0}")]
+    Refused(Refused),
     /// The stream broke.
     #[error("the stream broke: {0}")]
     Broken(#[from] Box<tonic::Status>),
@@ -57,24 +66,45 @@ enum StreamError {
     Ending,
 }
 
+impl StreamError {
+    /// Whether somebody must do something about it.
+    fn is_refusal(&self) -> bool {
+        let refused = [tonic::Code::PermissionDenied, tonic::Code::Unauthenticated];
+        match self {
+            Self::Refused(_) | Self::Version(_) => true,
+            Self::Broken(status) => refused.contains(&status.code()),
+            Self::Connect(_) | Self::Closed | Self::Ending => false,
+        }
+    }
+}
+
 /// Keeps a stream to a controller until nobody listens.
-pub(super) async fn keep(controller: usize, url: String, uplink: Uplink, inbox: mpsc::Sender<Said>) {
+pub(super) async fn keep(controller: usize, url: String, access: Access, uplink: Uplink, inbox: mpsc::Sender<Said>) {
     let mut wait = FIRST_WAIT;
+    // What was last said of why there is none, so that it is said once.
+    let mut refused = None;
     loop {
         let mut answered = None;
-        let error = match run(controller, &url, &uplink, &inbox, &mut answered).await {
-            Ok(()) => StreamError::Closed,
-            Err(StreamError::Ending) => return,
-            Err(error) => error,
+        let refusal = Refusal::default();
+        let ended = run(controller, &url, (&access, &refusal), &uplink, &inbox, &mut answered).await;
+        let error = match (ended, refusal.said()) {
+            (Err(StreamError::Ending), _) => return,
+            (_, Some(refused)) => StreamError::Refused(refused),
+            (Ok(()), None) => StreamError::Closed,
+            (Err(error), None) => error,
         };
+        let text = chain(&error);
         if let Some(stream) = answered {
-            tracing::warn!(controller = %url, error = %chain(&error), "a controller's stream ended, trying again");
-            wait = FIRST_WAIT;
+            tracing::warn!(controller = %url, error = text, "a controller's stream ended, trying again");
+            (wait, refused) = (FIRST_WAIT, None);
             if inbox.send(Said { controller, stream, what: What::Ended }).await.is_err() {
                 return;
             }
+        } else if error.is_refusal() && refused.as_ref() != Some(&text) {
+            tracing::error!(controller = %url, error = text, "no stream to this controller; it is tried again and again");
+            refused = Some(text);
         } else {
-            tracing::debug!(controller = %url, error = %chain(&error), "no controller yet");
+            tracing::debug!(controller = %url, error = text, "no controller yet");
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -85,17 +115,12 @@ pub(super) async fn keep(controller: usize, url: String, uplink: Uplink, inbox: 
 async fn run(
     controller: usize,
     url: &str,
+    (access, refusal): (&Access, &Refusal),
     uplink: &Uplink,
     inbox: &mpsc::Sender<Said>,
     answered: &mut Option<u64>,
 ) -> Result<(), StreamError> {
-    let endpoint = Endpoint::from_shared(url.to_owned())?
-        .connect_timeout(CONNECT_WITHIN)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true);
-    let channel = endpoint.connect().await?;
+    let channel = connect(url, access, refusal).await?;
     let mut client = ControlClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
     fault::point("stream.hello.before");
     let (stream, outgoing) = uplink.open();
@@ -118,6 +143,36 @@ async fn run(
     }
     drop(closing);
     Ok(())
+}
+
+async fn connect(url: &str, access: &Access, refusal: &Refusal) -> Result<Channel, tonic::transport::Error> {
+    // To tonic it is plain: the connector below does what https:// asks for, and knows who must answer.
+    let endpoint = Endpoint::from_shared(url.replacen("https://", "http://", 1))?
+        .connect_timeout(CONNECT_WITHIN)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true);
+    match access {
+        Access::Insecure => endpoint.connect().await,
+        Access::Certificates(certificate) => {
+            let (identity, refusal) = (certificate.newest(), refusal.clone());
+            endpoint.connect_with_connector(service_fn(move |uri| dial(uri, identity.clone(), refusal.clone()))).await
+        }
+    }
+}
+
+/// A TLS connection to a controller, in this node's name.
+async fn dial(
+    uri: Uri,
+    identity: Identity,
+    refusal: Refusal,
+) -> Result<TokioIo<certificates::Connected>, Box<dyn std::error::Error + Send + Sync>> {
+    // A URL without either is refused as a flag.
+    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or_default());
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(identity.connect(stream, &Role::Controller, "h2", refusal).await?))
 }
 
 /// Gives the stream up, however it ends.

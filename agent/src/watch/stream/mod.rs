@@ -16,6 +16,7 @@
 mod choice;
 mod connection;
 mod gathering;
+mod renewal;
 mod taking;
 mod uplink;
 
@@ -28,9 +29,11 @@ use tokio::sync::mpsc;
 use self::choice::{Candidate, choose};
 use self::connection::{Said, What, keep};
 pub use self::gathering::Gathering;
+use self::renewal::Renewal;
 use self::taking::{Refused, Taking};
 use self::uplink::Realised;
 pub use self::uplink::Uplink;
+use super::certificate::Access;
 use super::journal::Journal;
 use crate::event::Event;
 use crate::state::Version;
@@ -92,9 +95,9 @@ impl Covered {
     }
 }
 
-/// Follows the controllers for as long as somebody takes the events.
+/// Follows the controllers, which are reached in this way, for as long as somebody takes the events.
 pub async fn follow(
-    controllers: Vec<String>,
+    (controllers, access): (Vec<String>, Access),
     node: String,
     uplink: Uplink,
     journal: Journal,
@@ -105,7 +108,7 @@ pub async fn follow(
     // They end with this.
     let mut connections = tokio::task::JoinSet::new();
     for (index, url) in controllers.iter().enumerate() {
-        connections.spawn(keep(index, url.clone(), uplink.clone(), sender.clone()));
+        connections.spawn(keep(index, url.clone(), access.clone(), uplink.clone(), sender.clone()));
     }
     drop(sender);
     let controllers = controllers.into_iter().map(Controller::new).collect();
@@ -121,6 +124,7 @@ pub async fn follow(
         changes: VecDeque::new(),
         released: 0,
         connected: false,
+        renewal: Renewal::new(&access),
     };
     let _ = follower.run(inbox).await;
 }
@@ -139,6 +143,7 @@ struct Follower {
     released: u64,
     /// What was last told of whether state is taken from anyone.
     connected: bool,
+    renewal: Renewal,
 }
 
 impl Follower {
@@ -150,7 +155,7 @@ impl Follower {
             tokio::select! {
                 said = inbox.recv() => self.heard(said.ok_or(Ending)?).await?,
                 () = uplink.obeys() => self.tell(),
-                _ = look.tick() => {}
+                _ = look.tick() => self.renew(),
                 () = self.events.closed() => return Err(Ending),
             }
             self.decide().await?;
@@ -181,9 +186,17 @@ impl Follower {
                     self.events.send(event).await.map_err(|_| Ending)?;
                 }
             }
-            What::Message(Message::Renewed(_)) => {}
+            What::Message(Message::Renewed(renewed)) => self.renewal.answered(stream, &renewed),
         }
         Ok(())
+    }
+
+    /// Asks for a new certificate when it is time.
+    fn renew(&mut self) {
+        let streams: Vec<u64> = self.controllers.iter().filter_map(|controller| controller.stream).collect();
+        if let Some((stream, renew)) = self.renewal.ask(Instant::now(), &streams) {
+            self.say(stream, from_agent::Message::Renew(renew));
+        }
     }
 
     fn welcomed(&mut self, index: usize, stream: u64, welcome: wire::Welcome) {

@@ -1,4 +1,4 @@
-//! A simulated agent: it speaks the protocol, keeps digests of what it is told, and has no switch.
+//! A simulated agent: it speaks the protocol over TLS with a certificate of its own, keeps digests of what it is told, and has no switch.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,17 @@ use anyhow::{Context, Result, bail};
 use apis::digest::Holding;
 use apis::stream::control_client::ControlClient;
 use apis::stream::{self as wire, FromAgent, from_agent, from_controller::Message};
+use certificates::{Identity, Refusal, Role};
+use hyper_util::rt::TokioIo;
 use prost::Message as _;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::http::Uri;
 use tonic::transport::Endpoint;
 
-/// What a message costs beside its own bytes: gRPC's prefix (5) and the header of an HTTP/2 frame (9).
-const AROUND_A_MESSAGE: u64 = 14;
+/// What a message costs beside its own bytes: gRPC's prefix (5), the header of an HTTP/2 frame (9), a TLS record (22).
+const AROUND_A_MESSAGE: u64 = 36;
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -23,6 +27,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub struct Agent {
     node: String,
     controller: SocketAddr,
+    identity: Identity,
     boot: [u8; apis::boot::LENGTH],
     shared: Mutex<Shared>,
     /// Bytes that came since they were last counted.
@@ -44,8 +49,13 @@ struct Shared {
 }
 
 impl Agent {
-    /// An agent with these pods.
-    pub fn new(node: String, controller: SocketAddr, pods: Vec<(String, String, std::net::Ipv4Addr)>) -> Arc<Self> {
+    /// An agent with these pods, which shows this certificate.
+    pub fn new(
+        node: String,
+        controller: SocketAddr,
+        identity: Identity,
+        pods: Vec<(String, String, std::net::Ipv4Addr)>,
+    ) -> Arc<Self> {
         let report =
             |(index, (namespace, name, address)): (usize, (String, String, std::net::Ipv4Addr))| wire::PodReport {
                 sequence: index as u64 + 1,
@@ -57,7 +67,7 @@ impl Agent {
         let pods: Vec<wire::PodReport> = pods.into_iter().enumerate().map(report).collect();
         let shared = Shared { sequence: pods.len() as u64, pods, ..Shared::default() };
         let boot = apis::boot::of(1, [0; 8]);
-        Arc::new(Self { node, controller, boot, shared: Mutex::new(shared), bytes: AtomicU64::new(0) })
+        Arc::new(Self { node, controller, identity, boot, shared: Mutex::new(shared), bytes: AtomicU64::new(0) })
     }
 
     /// Connects, again and again.
@@ -74,8 +84,20 @@ impl Agent {
     }
 
     async fn stream(&self) -> Result<()> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.controller))?.tcp_nodelay(true);
-        let mut client = ControlClient::new(endpoint.connect().await?).max_decoding_message_size(64 << 20);
+        // To tonic it is plain: the connector makes the TLS connection, as an agent's does.
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.controller))?;
+        let (identity, controller) = (self.identity.clone(), self.controller);
+        let dial = move |_: Uri| {
+            let identity = identity.clone();
+            async move {
+                let stream = TcpStream::connect(controller).await?;
+                stream.set_nodelay(true)?;
+                let connected = identity.connect(stream, &Role::Controller, "h2", Refusal::default()).await;
+                connected.map(TokioIo::new).map_err(std::io::Error::other)
+            }
+        };
+        let channel = endpoint.connect_with_connector(tower::service_fn(dial)).await?;
+        let mut client = ControlClient::new(channel).max_decoding_message_size(64 << 20);
         let (up, outgoing) = mpsc::channel(64);
         up.send(said(from_agent::Message::Hello(self.hello()))).await?;
         self.lock().up = Some(up.clone());

@@ -1,7 +1,7 @@
 //! `lab bench agents`: a real controller, a directory of a hundred thousand pods, and simulated agents.
 //!
 //! ```text
-//!  a directory of 100,000 pods ─► controller ═gRPC═ N agents in this process (digests, no switch)
+//!  a directory of 100,000 pods ─► controller ═TLS═ N agents in this process (digests, no switch)
 //!       [in sync after a start]    [memory]        [bytes for one pod's change]
 //! ```
 //!
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use certificates::{Authority, Identity, Role, Validity};
 
 use self::agent::Agent;
 use self::cluster::{Size, node_name};
@@ -64,6 +65,7 @@ impl Controller {
         let mut command = Command::new(Binaries::of_this_build()?.controller);
         command.arg("--source").arg(folder.join("cluster")).arg("--serve").arg(folder.join("serve.sock"));
         command.arg("--listen").arg(listen.to_string()).args(["--log", "warn"]);
+        command.arg("--certificates").arg(folder.join("ca"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         Ok(Self(child.context("cannot start the controller")?))
     }
@@ -76,6 +78,17 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+/// A CA for the controller, and a certificate for each node: what is measured is what runs, TLS included.
+fn identities(folder: &Path, nodes: usize) -> Result<Vec<Identity>> {
+    Authority::create(&folder.join("ca"))?;
+    let authority = Authority::open(&folder.join("ca"))?;
+    let issue = |number| {
+        let role = Role::Node(node_name(number));
+        authority.issue_to(&folder.join("issued"), &role, Validity::from_now(Duration::from_secs(86_400)))
+    };
+    (0..nodes).map(|number| Ok(issue(number)?)).collect()
 }
 
 /// Runs it; true when it measured what it says.
@@ -92,13 +105,15 @@ pub async fn run(arguments: Arguments) -> Result<bool> {
     say(&format!("writing a directory of {} pods on {} nodes", size.pods, size.nodes));
     size.write(&folder.join("cluster"))?;
     let listen = free_port()?;
+    let identities = identities(folder, size.nodes)?;
     let mut controller = Controller::start(folder, listen)?;
     let start = Instant::now();
     let agents: Vec<Arc<Agent>> = size
         .pods_of()
         .into_iter()
+        .zip(identities)
         .enumerate()
-        .map(|(number, pods)| Agent::new(node_name(number), listen, pods))
+        .map(|(number, (pods, identity))| Agent::new(node_name(number), listen, identity, pods))
         .collect();
     let mut lives = tokio::task::JoinSet::new();
     for agent in &agents {
