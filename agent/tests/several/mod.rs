@@ -1,5 +1,7 @@
 //! Controllers that know what a test lets them know, and an agent's streams without the rest of the agent.
 
+#![allow(dead_code)] // not every test file uses all of it
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,10 +15,11 @@ use apis::digest::Holding;
 use apis::stream::change::Change as Kind;
 use apis::stream::control_server::{Control, ControlServer};
 use apis::stream::{self as wire, from_agent, from_controller::Message};
+use certificates::{Acceptor, Role};
 use futures::StreamExt;
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 /// What a controller knows: namespaces, of a version of the source and of what nodes reported.
@@ -73,6 +76,8 @@ impl World {
 #[derive(Default)]
 struct Heard {
     connected: usize,
+    /// Streams that were ever opened.
+    opened: usize,
     taken: bool,
     pods: Vec<String>,
     acknowledged_head: u64,
@@ -99,6 +104,7 @@ struct Service {
     end: watch::Receiver<bool>,
     heard: Arc<Mutex<Heard>>,
     name: String,
+    acceptor: Option<Acceptor>,
 }
 
 /// One stream's side of the controller.
@@ -112,6 +118,7 @@ struct Conversation {
     comparing: Option<(BTreeSet<u8>, BTreeMap<bytes::Bytes, u64>)>,
     acknowledged: bool,
     number: u64,
+    acceptor: Option<Acceptor>,
 }
 
 impl Conversation {
@@ -200,6 +207,12 @@ impl Conversation {
                     self.compared(world);
                 }
             }
+            from_agent::Message::Renew(renew) => {
+                let acceptor = self.acceptor.as_ref().expect("only an agent with a certificate asks");
+                let renewed = acceptor.renew(&renew.request, &Role::Node("node-a".to_owned())).unwrap();
+                let renewed = wire::Renewed { certificates: vec![renewed.into()], refusal: String::new() };
+                self.say(Message::Renewed(renewed));
+            }
             from_agent::Message::Listen(_) => {
                 (self.take, self.told) = (None, None);
                 self.lock().taken = false;
@@ -235,7 +248,7 @@ impl Control for Service {
         let mut incoming = request.into_inner();
         let (sender, receiver) = mpsc::unbounded_channel();
         let (mut world, mut paused, mut end) = (self.world.clone(), self.paused.clone(), self.end.clone());
-        let (heard, name) = (Arc::clone(&self.heard), self.name.clone());
+        let (heard, name, acceptor) = (Arc::clone(&self.heard), self.name.clone(), self.acceptor.clone());
         tokio::spawn(async move {
             let mut conversation = Conversation {
                 sender: sender.clone(),
@@ -245,12 +258,14 @@ impl Control for Service {
                 comparing: None,
                 acknowledged: false,
                 number: 0,
+                acceptor,
             };
             let welcome = wire::Welcome { version: 2, controller: name, ..wire::Welcome::default() };
             conversation.say(Message::Welcome(welcome));
             {
                 let mut heard = heard.lock().unwrap();
                 heard.connected += 1;
+                heard.opened += 1;
                 heard.streams.push(sender);
             }
             world.mark_changed();
@@ -294,8 +309,19 @@ impl Server {
         server
     }
 
+    /// One that wants to see certificates.
+    pub async fn start_over_tls(world: World, acceptor: Acceptor) -> Self {
+        let server = Self::start_with(Some(acceptor)).await;
+        server.knows(world);
+        server
+    }
+
     /// One whose source has not been in sync.
     pub async fn start_silent() -> Self {
+        Self::start_with(None).await
+    }
+
+    async fn start_with(acceptor: Option<Acceptor>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ((world, world_receiver), (paused, paused_receiver)) = (watch::channel(None), watch::channel(false));
@@ -307,10 +333,18 @@ impl Server {
             end: end_receiver,
             heard: Arc::clone(&heard),
             name: format!("test/{address}"),
+            acceptor: acceptor.clone(),
         };
         let server = tokio::spawn(async move {
             let server = tonic::transport::Server::builder().add_service(ControlServer::new(service));
-            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+            match acceptor {
+                None => server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap(),
+                Some(acceptor) => {
+                    let (sender, incoming) = mpsc::channel(1);
+                    tokio::spawn(handshakes(listener, acceptor, sender));
+                    server.serve_with_incoming(ReceiverStream::new(incoming)).await.unwrap();
+                }
+            }
         });
         Self { address, world, paused, heard, server, end }
     }
@@ -336,6 +370,17 @@ impl Server {
         for stream in self.lock().streams.drain(..) {
             let _ = stream.send(Err(Status::unavailable("killed")));
         }
+    }
+
+    /// Its streams break, and it listens.
+    pub fn break_streams(&self) {
+        for stream in self.lock().streams.drain(..) {
+            let _ = stream.send(Err(Status::unavailable("broken")));
+        }
+    }
+
+    pub fn streams_opened(&self) -> usize {
+        self.lock().opened
     }
 
     pub fn releases(&self, sequence: u64) {
@@ -382,6 +427,19 @@ impl Server {
     }
 }
 
+type Incoming = mpsc::Sender<std::io::Result<tokio_rustls::server::TlsStream<tokio::net::TcpStream>>>;
+
+async fn handshakes(listener: tokio::net::TcpListener, acceptor: Acceptor, sender: Incoming) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        if let Ok(stream) = acceptor.accept(stream).await
+            && sender.send(Ok(stream)).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
 #[derive(Default)]
 struct Seen {
     namespaces: BTreeSet<String>,
@@ -397,13 +455,19 @@ pub struct Following {
     uplink: Uplink,
     seen: Arc<Mutex<Seen>>,
     folder: Arc<tempfile::TempDir>,
+    access: Access,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Following {
     pub async fn start(servers: &[Server]) -> Self {
+        Self::start_with(servers, Access::Insecure).await
+    }
+
+    /// One that reaches them so.
+    pub async fn start_with(servers: &[Server], access: Access) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self::begin(folder, &servers.iter().collect::<Vec<_>>(), 1)
+        Self::begin(folder, &servers.iter().collect::<Vec<_>>(), access, 1)
     }
 
     /// Ends as a killed process would, and starts again with what is on disk.
@@ -414,10 +478,10 @@ impl Following {
         }
         // A controller that has not noticed yet would tell the former life too.
         super::until("the streams to end", || servers.iter().all(|server| !server.is_connected())).await;
-        Self::begin(Arc::clone(&self.folder), servers, 2)
+        Self::begin(Arc::clone(&self.folder), servers, self.access.clone(), 2)
     }
 
-    fn begin(folder: Arc<tempfile::TempDir>, servers: &[&Server], boot: u64) -> Self {
+    fn begin(folder: Arc<tempfile::TempDir>, servers: &[&Server], access: Access, boot: u64) -> Self {
         let uplink = Uplink::new("node-a", apis::boot::of(boot, [0; 8]));
         let (journal, frame) = Journal::open(&folder.path().join("frames"), "node-a");
         let mut seen = Seen::default();
@@ -435,10 +499,9 @@ impl Following {
         let seen = Arc::new(Mutex::new(seen));
         let (events, inbox) = mpsc::channel(16);
         let urls = servers.iter().map(|server| format!("http://{}", server.address)).collect();
-        let following =
-            follow((urls, Access::Insecure), "node-a".to_owned(), uplink.clone(), journal, accepted, events);
+        let following = follow((urls, access.clone()), "node-a".to_owned(), uplink.clone(), journal, accepted, events);
         let tasks = vec![tokio::spawn(following), tokio::spawn(watch(inbox, upstream, Arc::clone(&seen)))];
-        Self { uplink, seen, folder, tasks }
+        Self { uplink, seen, folder, access, tasks }
     }
 
     pub fn report(&self, pod: &str, address: &str) {

@@ -43,6 +43,8 @@ pub enum Event {
     Peer,
     /// Somebody takes addresses, routes and rules from the node and changes its settings, and the agent is killed and started again.
     Host,
+    /// The agent is killed, its certificate is one that is to be renewed at once, and it is started again.
+    Renew,
     /// The disk on which the agent keeps what it keeps is full while policies change.
     Full,
 }
@@ -64,6 +66,7 @@ impl Event {
             Self::Forgetful => "forgetful",
             Self::Peer => "peer",
             Self::Host => "host",
+            Self::Renew => "renew",
             Self::Full => "full",
         }
     }
@@ -91,6 +94,7 @@ impl Event {
             "forgetful" => Self::Forgetful,
             "peer" => Self::Peer,
             "host" => Self::Host,
+            "renew" => Self::Renew,
             "full" => Self::Full,
             _ => bail!("`{text}` is no event"),
         })
@@ -143,7 +147,7 @@ impl Start {
             Event::Peer => self.peer = !self.peer,
             // After it the policy is another one.
             Event::Full => self.policy = next_policy(self.policy),
-            Event::Controller | Event::Vswitchd | Event::Agent | Event::Forgetful | Event::Host => {}
+            Event::Controller | Event::Vswitchd | Event::Agent | Event::Forgetful | Event::Host | Event::Renew => {}
         }
     }
 
@@ -276,7 +280,7 @@ fn parse_point(text: &str) -> Result<(String, u32, bool)> {
 fn event(random: &mut Random, at: &Start, kind: Option<&str>) -> Event {
     loop {
         let (free, there) = (at.slots(false), at.slots(true));
-        let event = match random.below(24) {
+        let event = match random.below(25) {
             0..=4 if !free.is_empty() => Event::Add(random.pick(&free)),
             5..=6 if !there.is_empty() => Event::Remove(random.pick(&there)),
             7 if !there.is_empty() => Event::Forget(random.pick(&there)),
@@ -290,6 +294,7 @@ fn event(random: &mut Random, at: &Start, kind: Option<&str>) -> Event {
             20 => Event::Peer,
             21 if random.percent(50) => Event::Host,
             22 if random.percent(50) => Event::Full,
+            24 if random.percent(50) => Event::Renew,
             23 if random.percent(50) && !there.is_empty() => Event::Alone(random.pick(&there)),
             _ => continue,
         };

@@ -237,8 +237,22 @@ impl Scene {
                 self.lab.start_agent(0)?;
             }
             Event::Full => self.fill_disk().await?,
+            Event::Renew => self.renew().await?,
         }
         self.start.after(event);
+        Ok(())
+    }
+
+    /// Starts the agent again with a certificate that is due, and waits until it is renewed, whatever dies meanwhile.
+    async fn renew(&mut self) -> Result<()> {
+        self.lab.nodes_mut()[0].stop_agent();
+        self.lab.certify_due(NODE)?;
+        self.lab.start_agent(0)?;
+        let begun = Instant::now();
+        while self.lab.is_due(NODE)? {
+            ensure!(begun.elapsed() < self.lab.pace().allow(SETTLED_WITHIN), "the agent's certificate is not renewed");
+            self.watched(tokio::time::sleep(LOOK)).await?;
+        }
         Ok(())
     }
 

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use certificates::{Identity, Role, Validity};
 
 use super::Lab;
 
@@ -57,6 +58,20 @@ impl Lab {
     /// Issues a certificate to a node and carries it there.
     pub fn certify(&self, node: &str) -> Result<()> {
         self.authority.issue_node(node, &self.certificates_of(node))
+    }
+
+    /// Gives a node a certificate that it should have renewed long ago.
+    pub fn certify_due(&self, node: &str) -> Result<()> {
+        let now = SystemTime::now();
+        let due = Validity { from: now - Duration::from_secs(24 * 3600), until: now + Duration::from_secs(3600) };
+        let authority = certificates::Authority::open(self.authority.folder())?;
+        authority.issue_to(&self.certificates_of(node), &Role::Node(node.to_owned()), due)?;
+        Ok(())
+    }
+
+    /// Whether it still has one that it should have renewed.
+    pub fn is_due(&self, node: &str) -> Result<bool> {
+        Ok(Identity::read(&self.certificates_of(node))?.validity().renew_at() <= SystemTime::now())
     }
 
     /// Carries a certificate of another cluster to a node and starts its agent again; waits until it says that it is refused.

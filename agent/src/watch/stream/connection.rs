@@ -55,6 +55,11 @@ enum StreamError {
     /// The stream broke.
     #[error("the stream broke: {0}")]
     Broken(#[from] Box<tonic::Status>),
+    /// The same, before the controller said anything, without TLS.
+    #[error(
+        "the stream broke before it began: {0}; a controller with --certificates does not hear an agent with --insecure"
+    )]
+    Plain(Box<tonic::Status>),
     /// The controller closed it.
     #[error("it closed the stream")]
     Closed,
@@ -71,7 +76,7 @@ impl StreamError {
     fn is_refusal(&self) -> bool {
         let refused = [tonic::Code::PermissionDenied, tonic::Code::Unauthenticated];
         match self {
-            Self::Refused(_) | Self::Version(_) => true,
+            Self::Refused(_) | Self::Version(_) | Self::Plain(_) => true,
             Self::Broken(status) => refused.contains(&status.code()),
             Self::Connect(_) | Self::Closed | Self::Ending => false,
         }
@@ -91,6 +96,9 @@ pub(super) async fn keep(controller: usize, url: String, access: Access, uplink:
             (Err(StreamError::Ending), _) => return,
             (_, Some(refused)) => StreamError::Refused(refused),
             (Ok(()), None) => StreamError::Closed,
+            (Err(StreamError::Broken(status)), None) if answered.is_none() && matches!(access, Access::Insecure) => {
+                StreamError::Plain(status)
+            }
             (Err(error), None) => error,
         };
         let text = chain(&error);
