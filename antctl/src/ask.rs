@@ -1,21 +1,25 @@
-//! Asking a daemon: one HTTP request over its Unix socket, and its answer, within a bounded time.
+//! Asking a daemon: one HTTP request over its Unix socket, or over TLS, and its answer, within a bounded time.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use certificates::{CertificateError, Connected, Identity, Refusal, Refused, Role};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode};
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::command::{Daemon, Places};
 
 /// How long an answer may take; a dump of a hundred thousand flows takes a second.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long a server may take to be there.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longest answer that is read, in bytes.
 const ANSWER_LIMIT: usize = 512 << 20;
 
@@ -32,13 +36,41 @@ pub enum AskError {
         /// What the system says.
         source: io::Error,
     },
+    /// Nobody listens there.
+    #[error(
+        "nothing answers at {server}: {source}; is ferrant-controller running there, with --listen at that address and port, and does the \
+         network let you through?"
+    )]
+    NoServer {
+        /// Where.
+        server: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Somebody's certificate does not do.
+    #[error("no answer from {server}: {refused}")]
+    NotTrusted {
+        /// Where.
+        server: String,
+        /// Why.
+        refused: Refused,
+    },
+    /// No certificate to show.
+    #[error(
+        "--server {0} needs --certificates DIR (or FERRANT_CERTIFICATES): your folder with ca.crt and identity.pem; have it issued where the CA \
+         is: `ferrant-controller certificates issue --certificates CA-DIR --client NAME --out DIR`"
+    )]
+    NoCertificates(String),
+    /// A certificate that is none.
+    #[error("--certificates {0}")]
+    Certificates(CertificateError),
     /// It listens, and then nothing.
-    #[error("{} at {} did not answer {question}: {what}; its log says more", program(*daemon), path.display())]
+    #[error("{} at {place} did not answer {question}: {what}; its log says more", program(*daemon))]
     Silent {
         /// Who was asked.
         daemon: Daemon,
         /// Where.
-        path: PathBuf,
+        place: String,
         /// What.
         question: String,
         /// What happened instead.
@@ -72,14 +104,19 @@ fn next_step(daemon: Daemon, error: &io::Error) -> String {
         Daemon::Agent => "its socket is agent.sock in its --run-dir",
         Daemon::Controller => "its socket is what its --serve names",
     };
-    format!("is {program} running here? {named}: write {flag} PATH or set {variable}")
+    let elsewhere = match daemon {
+        Daemon::Agent => "",
+        Daemon::Controller => "; if it runs elsewhere, ask over the network with --server https://ADDRESS:PORT",
+    };
+    format!("is {program} running here? {named}: write {flag} PATH or set {variable}{elsewhere}")
 }
 
 impl AskError {
     /// What the process ends with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoAnswer { .. } | Self::Silent { .. } => 3,
+            Self::NoAnswer { .. } | Self::NoServer { .. } | Self::NotTrusted { .. } | Self::Silent { .. } => 3,
+            Self::NoCertificates(_) | Self::Certificates(_) => 2,
             Self::Refused(_) | Self::NotFound(_) => 1,
         }
     }
@@ -89,23 +126,36 @@ impl AskError {
 #[derive(Debug)]
 pub struct Asked {
     daemon: Daemon,
-    path: PathBuf,
+    place: Place,
+}
+
+/// Where it is.
+#[derive(Debug)]
+enum Place {
+    /// On this machine.
+    Socket(PathBuf),
+    /// Anywhere; with the folder of the certificate that is shown.
+    Server(Uri, Option<PathBuf>),
 }
 
 impl Asked {
     /// The agent.
     pub fn agent(places: &Places) -> Self {
-        Self { daemon: Daemon::Agent, path: places.agent_socket.clone() }
+        Self { daemon: Daemon::Agent, place: Place::Socket(places.agent_socket.clone()) }
     }
 
     /// The controller.
     pub fn controller(places: &Places) -> Self {
-        Self { daemon: Daemon::Controller, path: places.controller_socket.clone() }
+        let place = match &places.server {
+            Some(server) => Place::Server(server.clone(), places.certificates.clone()),
+            None => Place::Socket(places.controller_socket.clone()),
+        };
+        Self { daemon: Daemon::Controller, place }
     }
 
     /// Whoever is meant where both could answer.
     pub fn either(places: &Places) -> Self {
-        let controller = || places.controller_socket.exists();
+        let controller = || places.server.is_some() || places.controller_socket.exists();
         match places.from {
             Some(Daemon::Agent) => Self::agent(places),
             Some(Daemon::Controller) => Self::controller(places),
@@ -116,20 +166,36 @@ impl Asked {
 
     /// The answer to `GET question`.
     pub async fn get<T: DeserializeOwned>(&self, question: &str) -> Result<T, AskError> {
-        let silent = |what: String| AskError::Silent {
-            daemon: self.daemon,
-            path: self.path.clone(),
-            question: question.to_owned(),
-            what,
+        let silent = |what: String| {
+            let place = match &self.place {
+                Place::Socket(path) => path.display().to_string(),
+                Place::Server(server, _) => written(server),
+            };
+            AskError::Silent { daemon: self.daemon, place, question: question.to_owned(), what }
         };
-        let stream = UnixStream::connect(&self.path).await.map_err(|source| AskError::NoAnswer {
-            daemon: self.daemon,
-            path: self.path.clone(),
-            source,
-        })?;
-        let exchange = timeout(ANSWER_WITHIN, exchange(stream, question));
-        let (status, body) = match exchange.await {
-            Ok(answered) => answered.map_err(|error| silent(chain(&*error)))?,
+        let refusal = Refusal::default();
+        let exchange = async {
+            match &self.place {
+                Place::Socket(path) => {
+                    let stream = UnixStream::connect(path).await.map_err(|source| AskError::NoAnswer {
+                        daemon: self.daemon,
+                        path: path.clone(),
+                        source,
+                    })?;
+                    exchange(stream, question).await.map_err(|error| silent(chain(&*error)))
+                }
+                Place::Server(server, certificates) => {
+                    let stream = connect(server, certificates.as_ref(), &refusal).await?;
+                    exchange(stream, question).await.map_err(|error| match refusal.said() {
+                        // What is wrong with one's own certificate is heard only now.
+                        Some(refused) => AskError::NotTrusted { server: written(server), refused },
+                        None => silent(chain(&*error)),
+                    })
+                }
+            }
+        };
+        let (status, body) = match timeout(ANSWER_WITHIN, exchange).await {
+            Ok(answered) => answered?,
             Err(_) => return Err(silent(format!("nothing came within {} s", ANSWER_WITHIN.as_secs()))),
         };
         if status == StatusCode::OK {
@@ -149,6 +215,29 @@ impl Asked {
     }
 }
 
+/// As it was written.
+fn written(server: &Uri) -> String {
+    server.to_string().trim_end_matches('/').to_owned()
+}
+
+/// A connection to a controller, both ends with a certificate.
+async fn connect(server: &Uri, certificates: Option<&PathBuf>, refusal: &Refusal) -> Result<Connected, AskError> {
+    let folder = certificates.ok_or_else(|| AskError::NoCertificates(written(server)))?;
+    let identity = Identity::read(folder).map_err(AskError::Certificates)?;
+    let no_server = |source| AskError::NoServer { server: written(server), source };
+    // The command line takes none without either.
+    let (host, port) = (server.host().unwrap_or_default(), server.port_u16().unwrap_or_default());
+    let connecting = timeout(CONNECT_WITHIN, TcpStream::connect((host.trim_matches(['[', ']']), port))).await;
+    let stream = connecting.map_err(|_| no_server(io::ErrorKind::TimedOut.into()))?.map_err(no_server)?;
+    let handshake = identity.connect(stream, &Role::Controller, "http/1.1", refusal.clone());
+    match timeout(CONNECT_WITHIN, handshake).await {
+        Ok(Ok(connected)) => Ok(connected),
+        Ok(Err(CertificateError::Refused(refused))) => Err(AskError::NotTrusted { server: written(server), refused }),
+        Ok(Err(error)) => Err(AskError::Certificates(error)),
+        Err(_) => Err(no_server(io::ErrorKind::TimedOut.into())),
+    }
+}
+
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -160,7 +249,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 async fn exchange(
-    stream: UnixStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     question: &str,
 ) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

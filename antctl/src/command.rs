@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hyper::Uri;
 
 /// Asks Ferrant's controller and agents, and prints what they say.
 ///
-/// Exit codes: 0 when there is an answer; 1 when the answer is that something does not exist or cannot be told; 2 for a command line
-/// that is not understood; 3 when nothing answers.
+/// Exit codes: 0 when there is an answer; 1 when the answer is that something does not exist or cannot be told; 2 for a command line,
+/// or a certificate that it names, that is not understood; 3 when nothing answers, or somebody's certificate is refused.
 #[derive(Debug, Parser)]
 #[command(name = "antctl", version)]
 pub struct Arguments {
@@ -46,9 +47,27 @@ pub struct Places {
         default_value = "/var/run/ferrant/controller.sock"
     )]
     pub controller_socket: PathBuf,
-    /// Whom to ask where both could answer [default: the controller if its socket is there, else the agent]
+    /// A controller's --listen over the network, as in https://172.18.0.1:10350, instead of its socket; needs --certificates
+    #[arg(long, global = true, value_name = "URL", env = "FERRANT_SERVER", hide_env_values = true, value_parser = server)]
+    pub server: Option<Uri>,
+    /// Your folder with ca.crt and identity.pem, as `ferrant-controller certificates issue --client NAME` writes it
+    #[arg(long, global = true, value_name = "DIR", env = "FERRANT_CERTIFICATES", hide_env_values = true)]
+    pub certificates: Option<PathBuf>,
+    /// Whom to ask where both could answer [default: the controller if --server or its socket is there, else the agent]
     #[arg(long, global = true, value_enum)]
     pub from: Option<Daemon>,
+}
+
+fn server(text: &str) -> Result<Uri, String> {
+    let advice = "write https://ADDRESS:PORT, the controller's --listen, as in https://172.18.0.1:10350 (IPv6 addresses in brackets)";
+    let uri: Uri = text.parse().map_err(|error| format!("{error}; {advice}"))?;
+    if uri.scheme_str() != Some("https") {
+        return Err(format!("controllers answer over TLS only; {advice}"));
+    }
+    match (uri.host(), uri.port_u16(), uri.path()) {
+        (Some(host), Some(1..), "/") if !host.is_empty() => Ok(uri),
+        _ => Err(format!("it is no address and port; {advice}")),
+    }
 }
 
 /// Who answers.

@@ -39,6 +39,8 @@ pub async fn version(client: bool, places: &Places, output: Output) -> Result<()
     if !client && places.from != Some(Daemon::Agent) {
         match Asked::controller(places).get::<ControllerInfo>(INFO_PATH).await {
             Ok(info) => versions.controller_version = Some(info.release),
+            // Whoever names a server wants to hear from it.
+            Err(error) if places.server.is_some() => return Err(error.into()),
             Err(error) => failed = failed.or(Some(error)),
         }
     }

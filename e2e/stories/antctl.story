@@ -32,6 +32,16 @@ antctl node-a get agentinfo
 antctl node-a get controllerinfo
   Ready 1 1 1 2 0 0
 
+antctl node-a get controllerinfo --server CONTROLLER
+  Ready 1 1 1 2 0 0
+
+antctl node-a get networkpolicy --server CONTROLLER
+  shop/web
+
+antctl node-a version --server CONTROLLER
+  ferrant-agent
+  ferrant-controller
+
 antctl node-a get ovsflows -p web -n shop
   Pod/shop/web in_port=shop/web
   IngressRule

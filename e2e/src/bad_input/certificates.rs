@@ -49,12 +49,34 @@ pub(super) fn run(found: &mut Found, binaries: &Binaries, folder: &Path) -> Resu
     ] {
         refused(found, &binaries.controller, &owned(words), &[names])?;
     }
+    asking(found, binaries, [&node_text, &file, &ca_text])?;
     ensure!(!Path::new(&out).exists(), "a wrong command has written {out}");
     files(found, binaries, folder, &ca, &node)?;
     // The right command, at the end: it would have been noticed.
     let issued = Command::new(&binaries.controller).args(right).output().context("cannot run the controller")?;
     ensure!(issued.status.success(), "the control is refused: {}", String::from_utf8_lossy(&issued.stderr));
     Ok(())
+}
+
+/// What antctl is told of a server and of a certificate.
+fn asking(found: &mut Found, binaries: &Binaries, [node, file, ca]: [&str; 3]) -> Result<()> {
+    let right = ["get", "controllerinfo", "--server", "https://127.0.0.1:1", "--certificates", node];
+    for (flag, value) in [
+        ("--server", "http://127.0.0.1:1"),
+        ("--server", "127.0.0.1:1"),
+        ("--server", "https://127.0.0.1"),
+        ("--certificates", "/no/such/folder"),
+        ("--certificates", file),
+        ("--certificates", ca),
+    ] {
+        refused(found, &binaries.antctl, &changed(&right, flag, value), &[flag, value])?;
+    }
+    refused(
+        found,
+        &binaries.antctl,
+        &right[..4].iter().map(|&word| word.to_owned()).collect::<Vec<_>>(),
+        &["--certificates"],
+    )
 }
 
 /// Each file broken in each way, for the daemon that reads it.

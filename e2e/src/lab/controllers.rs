@@ -103,7 +103,7 @@ impl Lab {
     }
 
     /// Where a node finds the controllers, which are at both addresses of their leg.
-    pub(super) fn controller_urls(&self, node: usize) -> Vec<String> {
+    pub fn controller_urls(&self, node: usize) -> Vec<String> {
         let ipv4 = self.nodes[node].plan().addresses.iter().any(IpAddr::is_ipv4);
         let leg = if ipv4 { IpAddr::V4(underlay::CONTROLLER) } else { IpAddr::V6(underlay::CONTROLLER_V6) };
         (0..self.controllers.len()).map(|index| format!("https://{}", SocketAddr::new(leg, port(index)))).collect()

@@ -45,6 +45,8 @@
 //! streaming a yes
 //! antctl node-a get podinterface web -n shop      what antctl prints on a node; a line of it has each of these words in it
 //!   shop web
+//! antctl node-a get controllerinfo --server CONTROLLER    over the network, with a client's certificate
+//!   Ready
 //! forge
 //!   shop/client -> shop/web datagram source=shop/other port=53 Unseen
 //! ```
