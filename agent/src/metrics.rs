@@ -47,6 +47,8 @@ pub struct Metrics {
     pub controller_connections: Counter,
     /// Whether there is one that state is taken from.
     pub controller_connected: Gauge,
+    /// When the node's certificate expires.
+    pub certificate_until_seconds: Gauge,
     /// Requests of the CNI plugin.
     pub cni_calls: Counters<2>,
     /// How long they took.
@@ -110,6 +112,10 @@ impl Default for Metrics {
             controller_connected: declare.gauge(
                 "controller_connected",
                 "1 while the stream stands that state is taken from.",
+            ),
+            certificate_until_seconds: declare.gauge(
+                "certificate_until_seconds",
+                "When this node's certificate expires, in seconds since 1970; 0 without one (--insecure).",
             ),
             cni_calls: declare.counters(
                 "cni_calls",

@@ -51,7 +51,8 @@ const AT_START: Duration = Duration::from_secs(5);
 /// # Errors
 /// When it cannot start, or its ledger cannot be written.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let access = Access::of(&config)?;
+    let metrics = Metrics::default();
+    let access = Access::of(&config, &metrics)?;
     std::fs::create_dir_all(&config.run_dir)
         .with_context(|| format!("the run directory {}", config.run_dir.display()))?;
     let boot = boot::draw(&config.run_dir.join("boot"))?;
@@ -71,7 +72,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let uplink = Uplink::new(&config.node, boot);
     let datapath = config.datapath.into();
     let network = PodNetwork { pod_cidrs: Vec::new(), gateway_mac, mtu: 0, transmit_checksum_offload: true };
-    let metrics = Metrics::default();
     let mut parts = Parts {
         state: State::new(&config.node, datapath),
         attachments: Attachments::new(network),

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub plan_objects: Gauges<1>,
     /// Bringing the plan up to date, each time.
     pub plan_seconds: metrics::Duration,
+    /// When the controller's own certificate expires.
+    pub certificate_until_seconds: Gauge,
     /// Connections that showed no certificate that counts.
     pub connections_refused: Counter,
     /// Streams from agents that began.
@@ -65,6 +67,10 @@ impl Default for Metrics {
                 "What was planned: identities, endpoints, groups, rules.",
             ),
             plan_seconds: declare.duration("plan_seconds", "Bringing the plan up to what changed, once."),
+            certificate_until_seconds: declare.gauge(
+                "certificate_until_seconds",
+                "When the controller's own certificate expires, in seconds since 1970; 0 without one (--insecure).",
+            ),
             connections_refused: declare.counter(
                 "connections_refused",
                 "Connections to --listen that were refused: no TLS, or no certificate of this CA that counts.",

@@ -147,7 +147,7 @@ async fn serve_agents(listener: TcpListener, admission: Admission, events: mpsc:
         Admission::Insecure => server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await,
         Admission::Certificates(acceptor) => {
             let (agents, incoming) = mpsc::channel(ADMITTED);
-            tokio::spawn(secure::renew(acceptor.clone()));
+            tokio::spawn(secure::renew(acceptor.clone(), metrics.clone()));
             tokio::spawn(secure::accept(listener, acceptor, agents, events, metrics));
             server.serve_with_incoming(ReceiverStream::new(incoming)).await
         }

@@ -11,10 +11,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use certificates::{CertificateError, IDENTITY, Identity, Role, Validity};
+use metrics::Gauge;
 
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 /// How controllers are reached.
 #[derive(Clone)]
@@ -52,11 +55,12 @@ impl Access {
     ///
     /// # Errors
     /// When the node's certificate says nothing, or is not this node's.
-    pub fn of(config: &Config) -> Result<Self, FolderError> {
-        match &config.certificates {
-            Some(folder) => Ok(Self::Certificates(Certificate::open(folder, &config.node)?)),
-            None => Ok(Self::Insecure),
-        }
+    pub fn of(config: &Config, metrics: &Metrics) -> Result<Self, FolderError> {
+        let Some(folder) = &config.certificates else { return Ok(Self::Insecure) };
+        let certificate = Certificate::open(folder, &config.node)?;
+        let certificate = Certificate { until: metrics.certificate_until_seconds.clone(), ..certificate };
+        certificate.measure(certificate.validity());
+        Ok(Self::Certificates(certificate))
     }
 }
 
@@ -66,6 +70,7 @@ pub struct Certificate {
     folder: PathBuf,
     node: String,
     held: Arc<Mutex<Held>>,
+    until: Gauge,
 }
 
 struct Held {
@@ -88,7 +93,7 @@ impl Certificate {
             tracing::info!(folder = %folder.display(), until, "this node's certificate");
         }
         let held = Arc::new(Mutex::new(Held { identity, wrong: None }));
-        Ok(Self { folder: folder.to_owned(), node: node.to_owned(), held })
+        Ok(Self { folder: folder.to_owned(), node: node.to_owned(), held, until: Gauge::default() })
     }
 
     /// What the folder has now; where that is wrong, what it had before.
@@ -96,7 +101,10 @@ impl Certificate {
         let read = read(&self.folder, &self.node);
         let mut held = self.lock();
         match read {
-            Ok(identity) => (held.identity, held.wrong) = (identity, None),
+            Ok(identity) => {
+                self.measure(identity.validity());
+                (held.identity, held.wrong) = (identity, None);
+            }
             Err(error) => {
                 let wrong = Some(error.to_string());
                 if held.wrong != wrong {
@@ -136,6 +144,11 @@ impl Certificate {
         fault::point("certificate.renew.renamed");
         // The name is there also after a power failure.
         fs::File::open(&self.folder)?.sync_all()
+    }
+
+    fn measure(&self, validity: Validity) {
+        let seconds = validity.until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.until.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

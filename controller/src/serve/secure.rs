@@ -8,7 +8,7 @@
 //! Which of the two it is to be, the handshake says (ALPN, RFC 7301).
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use certificates::{Acceptor, Role};
 use hyper::server::conn::http1;
@@ -81,9 +81,11 @@ async fn answer(stream: Agent, events: mpsc::Sender<Event>, metrics: Metrics) {
 
 /// Renews the controller's own certificate whenever it is time, as long as the process runs. Connections that stand keep the one
 /// that they were made with.
-pub async fn renew(acceptor: Acceptor) {
+pub async fn renew(acceptor: Acceptor, metrics: Metrics) {
     let mut failed = false;
     loop {
+        let until = acceptor.validity().until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        metrics.certificate_until_seconds.set(i64::try_from(until).unwrap_or(i64::MAX));
         let wait = acceptor.validity().renew_at().duration_since(SystemTime::now()).unwrap_or_default();
         tokio::time::sleep(wait.clamp(RETRY, LOOK)).await;
         match acceptor.renew_own() {

@@ -7,21 +7,33 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 use certificates::{Identity, Role, Validity};
 
-use super::Lab;
+use super::{Lab, Node, Pace};
+
+/// As a flag has it; a slow machine renews more slowly.
+pub(super) fn lifetime_flag(pace: Pace, lifetime: Duration) -> String {
+    format!("{}s", pace.allow(lifetime).as_secs())
+}
 
 /// A CA: a folder, and the program that makes it and issues from it.
 #[derive(Clone, Debug)]
 pub struct Authority {
     folder: PathBuf,
     controller: PathBuf,
+    lifetime: Option<String>,
 }
 
 impl Authority {
     /// Makes one.
     pub fn create(controller: &Path, folder: PathBuf) -> Result<Self> {
-        let authority = Self { folder, controller: controller.to_owned() };
+        let authority = Self { folder, controller: controller.to_owned(), lifetime: None };
         authority.run("create", &[])?;
         Ok(authority)
+    }
+
+    /// What it issues counts for this long.
+    #[must_use]
+    pub fn of_lifetime(self, lifetime: Option<String>) -> Self {
+        Self { lifetime, ..self }
     }
 
     /// The folder that controllers are given.
@@ -31,7 +43,10 @@ impl Authority {
 
     /// Issues a certificate to a node.
     pub fn issue_node(&self, node: &str, out: &Path) -> Result<()> {
-        self.run("issue", &["--node", node, "--out", &out.display().to_string()])
+        let out = out.display().to_string();
+        let mut flags = vec!["--node", node, "--out", &out];
+        flags.extend(self.lifetime.as_ref().map(|lifetime| ["--lifetime", lifetime]).into_iter().flatten());
+        self.run("issue", &flags)
     }
 
     /// Issues a certificate to a client.
@@ -72,6 +87,19 @@ impl Lab {
     /// Whether it still has one that it should have renewed.
     pub fn is_due(&self, node: &str) -> Result<bool> {
         Ok(Identity::read(&self.certificates_of(node))?.validity().renew_at() <= SystemTime::now())
+    }
+
+    /// Waits until every node's certificate as it is now has expired, and a newer one is in its place.
+    pub fn wait_for_renewal(&self) -> Result<()> {
+        for node in self.nodes.iter().map(Node::name) {
+            let folder = self.certificates_of(node);
+            let first = Identity::read(&folder)?.validity();
+            self.pace.until(&format!("{node}'s certificate to be renewed"), Duration::from_secs(60), || {
+                let now = Identity::read(&folder)?.validity();
+                Ok((first.is_over() && now.until > first.until).then_some(()))
+            })?;
+        }
+        Ok(())
     }
 
     /// Carries a certificate of another cluster to a node and starts its agent again; waits until it says that it is refused.

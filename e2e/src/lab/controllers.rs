@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::certificates::lifetime_flag;
 use super::process::{Daemon, run};
 use super::{Lab, underlay};
 
@@ -48,6 +49,9 @@ impl Lab {
             "--serve".to_owned(),
             text(&self.socket_of_controller(index)),
         ];
+        if let Some(lifetime) = self.options.certificate_lifetime {
+            command.extend(["--certificate-lifetime".to_owned(), lifetime_flag(self.pace, lifetime)]);
+        }
         if let Some(filter) = &self.options.log {
             command.extend(["--log".to_owned(), filter.clone()]);
         }

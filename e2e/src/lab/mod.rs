@@ -31,12 +31,14 @@ pub mod underlay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 
 pub use binaries::Binaries;
 pub use certificates::Authority;
+use certificates::lifetime_flag;
 use controllers::Controller;
 pub use datapath::Datapath;
 pub use http::{Answer, get, post};
@@ -76,12 +78,14 @@ pub struct Options {
     pub log: Option<String>,
     /// How many controllers there are.
     pub controllers: usize,
+    /// How long certificates count on a machine of ordinary speed, when not as the controller has it.
+    pub certificate_lifetime: Option<Duration>,
 }
 
 impl Options {
     /// An ordinary lab on this datapath.
     pub fn new(datapath: Datapath) -> Self {
-        Self { datapath, tunnel: None, debug_verdict: None, log: None, controllers: 1 }
+        Self { datapath, tunnel: None, debug_verdict: None, log: None, controllers: 1, certificate_lifetime: None }
     }
 
     fn agent_flags(&self) -> Vec<String> {
@@ -142,7 +146,9 @@ impl Lab {
             .context("cannot create a temporary folder for the lab")?;
         let leftovers = Leftovers::watch(name.prefix(), folder.path().to_owned());
         let source = Source::create(folder.path())?;
-        let authority = Authority::create(&binaries.controller, folder.path().join("ca"))?;
+        let authority = Authority::create(&binaries.controller, folder.path().join("ca"))?.of_lifetime(
+            options.certificate_lifetime.map(|lifetime| lifetime_flag(Pace::of(options.datapath), lifetime)),
+        );
         let datapath = options.datapath;
         let made = {
             let (name, folder) = (name.clone(), folder.path().to_owned());

@@ -14,6 +14,7 @@
 //!   serve outside TCP/443
 //!   tunnel vxlan
 //!   controllers 2                                 (one, where nothing is said)
+//!   certificates 6s                               how long certificates count (30 days, where nothing is said)
 //!
 //! apply deny.yaml                                 a file of the source directory: added, or edited
 //!   apiVersion: …
@@ -27,6 +28,7 @@
 //! start | stop | pause | resume controller 1      a paused one keeps its connections and says nothing
 //! part node-a from controller 1                   what they send each other is lost; `rejoin node-a with controller 1` ends it
 //! certify node-a by another cluster               its agent starts again with that; `certify node-a` gives it one of its own, which it finds
+//! certificates are renewed                        those that nodes have now expire, newer ones have taken their place
 //! restart switch node-a while shop/client floods shop/web    nothing may arrive meanwhile
 //! neighbour shop/client                           the pod sends to the node's own MAC from now on
 //!

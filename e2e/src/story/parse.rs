@@ -31,6 +31,7 @@ pub fn parse(name: &str, text: &str) -> Result<Story> {
         not_about_policy: None,
         tunnel: None,
         controllers: 1,
+        certificates: None,
         files: Vec::new(),
         servers: Vec::new(),
         steps: Vec::new(),
@@ -117,6 +118,7 @@ fn read_block(story: &mut Story, block: Block<'_>) -> Result<()> {
         ["part", node, "from", "controller", number] => Step::Part(owned(node), controller(number)?),
         ["rejoin", node, "with", "controller", number] => Step::Rejoin(owned(node), controller(number)?),
         ["certify", node, "by", "another", "cluster"] => Step::Estrange(owned(node)),
+        ["certificates", "are", "renewed"] => Step::Renewed,
         ["certify", node] => Step::Certify(owned(node)),
         ["neighbour", pod] => Step::Neighbour(owned(pod)),
         ["probe"] => Step::Probe(lines(&block.body, probe_line)?),
@@ -165,8 +167,13 @@ fn read_cluster(story: &mut Story, body: &[(usize, &str)]) -> Result<()> {
                     story.servers.push(((*place).to_owned(), protocol, port));
                 }
                 ["controllers", count] => story.controllers = controller(count)?,
+                ["certificates", lifetime] => {
+                    story.certificates = Some(certificates::lifetime(lifetime).map_err(anyhow::Error::msg)?)
+                }
                 ["tunnel", kind] => story.tunnel = Some((*kind).to_owned()),
-                _ => bail!("a cluster has lines that begin with pod, namespace, node, serve, controllers or tunnel"),
+                _ => bail!(
+                    "a cluster has lines that begin with pod, namespace, node, serve, controllers, certificates or tunnel"
+                ),
             }
             Ok(())
         };

@@ -77,7 +77,8 @@ pub async fn tell(story: &Story, options: Options, stop_early: bool) -> Result<T
     let cluster = complete(read_texts(story.files.clone()));
     ensure!(cluster.invalid.is_empty(), "the story's cluster is refused: {}", cluster.invalid.join("; "));
     let tunnel = story.tunnel.clone().or(options.tunnel);
-    let options = Options { tunnel, controllers: story.controllers, ..options };
+    let certificate_lifetime = story.certificates;
+    let options = Options { tunnel, controllers: story.controllers, certificate_lifetime, ..options };
     let mut stage = Stage::set(options, cluster, &|_| {}).await?;
     for (place, protocol, port) in &story.servers {
         let place = stage.place(place)?;
@@ -122,6 +123,7 @@ impl Teller {
             Step::Part(node, controller) => self.stage.lab().part(node, *controller),
             Step::Rejoin(node, controller) => self.stage.lab().rejoin(node, *controller),
             Step::Estrange(node) => self.stage.lab().estrange(node),
+            Step::Renewed => self.stage.lab().wait_for_renewal(),
             Step::Certify(node) => self.stage.lab().welcome(node).await,
             Step::Neighbour(pod) => self.neighbour(pod).await,
             Step::Probe(probes) => self.probe(probes).await,

@@ -15,6 +15,8 @@ pub struct Story {
     pub tunnel: Option<String>,
     /// How many controllers there are.
     pub controllers: usize,
+    /// How long certificates count.
+    pub certificates: Option<std::time::Duration>,
     /// The manifests of the cluster at first: file and text.
     pub files: Vec<(String, String)>,
     /// Servers beside those of pods: place, protocol, port.
@@ -69,6 +71,8 @@ pub enum Step {
     Rejoin(String, usize),
     /// The agent of a node is restarted with a certificate of another cluster.
     Estrange(String),
+    /// The certificates that all nodes have now expire, and newer ones have taken their place.
+    Renewed,
     /// It is given one of its own cluster, which it finds.
     Certify(String),
     /// A pod takes its node's own MAC for its gateway's.
