@@ -216,3 +216,28 @@ fn what_does_not_answer_a_request_is_not_taken() {
     *forged.last_mut().unwrap() ^= 1;
     assert!(cluster.acceptor.renew(&forged, &node("node-a")).is_err());
 }
+
+#[tokio::test]
+async fn while_a_ca_is_changed_for_another_both_are_trusted() {
+    let (mut old, new) = (Cluster::new(DAY), Cluster::new(DAY));
+    let early = old.issue(&node("node-a"), DAY);
+    assert_eq!(old.connect(&early, &Role::Controller).await, Ok(node("node-a")));
+    // Each CA's certificate with the other's behind it, in the old controller's folder, the node's, and the new CA's.
+    let text = |cluster: &Cluster| std::fs::read_to_string(cluster.folder.path().join("ca/ca.crt")).unwrap();
+    let (own, other) = (text(&old), text(&new));
+    let early = old.folder_of(&node("node-a"));
+    std::fs::write(early.join("ca.crt"), format!("{own}{other}")).unwrap();
+    std::fs::write(old.folder.path().join("ca/ca.crt"), format!("{own}{other}")).unwrap();
+    std::fs::write(new.folder.path().join("ca/ca.crt"), format!("{other}{own}")).unwrap();
+    let early = Identity::read(&early).unwrap();
+    let late = new.issue(&node("node-b"), DAY);
+    let restarted =
+        |cluster: &Cluster| Acceptor::new(Authority::open(&cluster.folder.path().join("ca")).unwrap(), DAY).unwrap();
+    // The old controller, and then the new one, started again.
+    old.acceptor = restarted(&old);
+    assert_eq!(old.connect(&early, &Role::Controller).await, Ok(node("node-a")));
+    assert_eq!(old.connect(&late, &Role::Controller).await, Ok(node("node-b")));
+    old.acceptor = restarted(&new);
+    assert_eq!(old.connect(&early, &Role::Controller).await, Ok(node("node-a")));
+    assert_eq!(old.connect(&late, &Role::Controller).await, Ok(node("node-b")));
+}
