@@ -1,5 +1,9 @@
 //! The copies of attachments that pods' links carry, by netlink: written before a link comes up, read when an agent starts or the
 //! database has lost what was in it. What is in them is [`crate::ipam::attachment::alias`]'s business.
+//!
+//! A pod's link is a cable into the switch and nothing of the node's own stack, so it has no IPv6 there. With it the node would
+//! speak on every pod's cable, and two routes a pod would be in the node's table, which a userspace switch reads as a whole
+//! whenever any link changes: attaching a pod would take the longer the more pods there are.
 
 #![allow(clippy::disallowed_methods, reason = "a wrapper: what pods' links carry, by netlink")]
 
@@ -10,6 +14,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage, Prop};
 use rtnetlink::{Handle, LinkUnspec};
 
 use super::links::LinksError;
+use super::sysctl::Sysctl;
 use crate::ipam::attachment::alias::Label;
 
 /// What every link of the node's network namespace carries, by the link's name.
@@ -31,11 +36,20 @@ pub async fn bring_up(handle: &Handle, interface: &str, label: &Label) -> Result
         name(handle, interface, label).await?;
     }
     fault::point("label.names.written");
+    without_ipv6(interface)?;
     // The alias comes after what it goes on in, and says how much that is: a label is whole or seen to be cut.
     let message = LinkUnspec::new_with_name(interface).up().alias(label.alias.clone()).build();
     let raised = handle.link().set(message).execute().await;
     fault::point("links.raise.done");
     refused(raised, interface, || format!("label {interface} and bring it up"))
+}
+
+fn without_ipv6(interface: &str) -> Result<(), LinksError> {
+    match Sysctl::new(format!("net/ipv6/conf/{interface}/disable_ipv6"), "1").apply() {
+        // A kernel without IPv6 has no such setting.
+        Err(error) if error.is_missing() => Ok(()),
+        done => Ok(done.map(|_| ())?),
+    }
 }
 
 async fn name(handle: &Handle, interface: &str, label: &Label) -> Result<(), LinksError> {

@@ -25,6 +25,13 @@ pub struct SysctlError {
     source: io::Error,
 }
 
+impl SysctlError {
+    /// Whether there is no such setting: the link is gone, or the kernel was built without it.
+    pub fn is_missing(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
 impl Sysctl {
     /// Always that value.
     pub fn new(path: impl Into<String>, value: &'static str) -> Sysctl {

@@ -8,6 +8,7 @@ use apis::query::{PODS_PATH, PodInfo};
 use super::scene::{NODES, Scene, pod};
 use super::traffic::{Seen, UNDER_WAY};
 use super::{Kind, Round};
+use crate::command::say;
 use crate::lab::get;
 
 /// Whether this round takes the database away as well.
@@ -56,6 +57,9 @@ pub async fn round(scene: &mut Scene, kind: Kind, number: u16, control: Seen) ->
     tokio::time::sleep(kind.window().saturating_sub(from.elapsed())).await;
     let to = Instant::now();
     tokio::time::sleep(UNDER_WAY).await;
+    for losses in scene.traffic.losses(from, to) {
+        say(&losses);
+    }
     Ok(Round { control, seen: scene.traffic.seen(from, to), back })
 }
 

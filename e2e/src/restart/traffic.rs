@@ -4,6 +4,7 @@
 //! is left out), and a thread that notes what arrives. Both are threads of one process and have one clock. What is counted is
 //! worked out afterwards, for any window of time.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -125,6 +126,20 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// When the first and the last lost packet of a window were sent, and how many were lost.
+    fn losses(&self, from: Instant, to: Instant) -> Option<String> {
+        let number = |at: Instant| at.saturating_duration_since(self.shared.start).as_micros() / PERIOD.as_micros();
+        let (first, last) = (number(from) as u64, number(to) as u64);
+        let arrived: HashSet<u64> = self.shared.arrivals().iter().map(|(number, _)| *number).collect();
+        let last = last.min(self.shared.sent.load(Ordering::Acquire));
+        let lost: Vec<u64> = (first..last).filter(|number| self.allowed && !arrived.contains(number)).collect();
+        let after = |number: &u64| (number - first) as f64 * PERIOD.as_secs_f64() * 1000.0;
+        let (begin, end) = (after(lost.first()?), after(lost.last()?));
+        Some(format!("{}: {} lost, sent {begin:.1} to {end:.1} ms after the kill", self.name, lost.len()))
+    }
+}
+
 impl Shared {
     fn arrivals(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Instant)>> {
         // A push leaves the list whole.
@@ -185,6 +200,11 @@ impl Traffic {
             }
         }
         Ok(())
+    }
+
+    /// Of a window, lane by lane, when what was lost was sent: for people who look for the reason.
+    pub fn losses(&self, from: Instant, to: Instant) -> Vec<String> {
+        self.0.iter().filter_map(|lane| lane.losses(from, to)).collect()
     }
 
     /// What became of what was sent in a window, over all lanes: sums, and the longest silence of any.
