@@ -196,16 +196,15 @@ async fn realised_waits_for_reports_too() {
         agent.realise(&frame).await;
     }
     // Whatever else comes is realised too: a question that arrives late asks for what is known by then.
-    let answer = tokio::select! {
-        answer = asked => answer.unwrap(),
-        frame = a.frame_and_realise_until(|_| false) => panic!("{frame:?}"),
-        frame = b.frame_and_realise_until(|_| false) => panic!("{frame:?}"),
-    };
-    assert_eq!(answer.0, 200);
-    let (status, body) = controller.get("/v1/realised?after=node-b:5&timeout_ms=50");
+    for mut agent in [a, b] {
+        tokio::spawn(async move { agent.frame_and_realise_until(|_| false).await });
+    }
+    let ask = async |path: &str| controller.ask_in_background(path).await.unwrap();
+    assert_eq!(asked.await.unwrap().0, 200);
+    let (status, body) = ask("/v1/realised?after=node-b:5&timeout_ms=50").await;
     assert_eq!(status, 504, "{body}");
-    assert_eq!(controller.get("/v1/realised?after=node-b").0, 400);
-    assert_eq!(controller.get("/v1/realised?after=node-b:4&nodes=node-a,node-b").0, 200);
+    assert_eq!(ask("/v1/realised?after=node-b").await.0, 400);
+    assert_eq!(ask("/v1/realised?after=node-b:4&nodes=node-a,node-b").await.0, 200);
 }
 
 #[tokio::test]

@@ -65,7 +65,14 @@ impl Version {
         if said.every > 0 {
             self.source.insert(EVERY.to_owned(), said.every);
         }
-        self.nodes.extend(said.nodes.into_iter().map(|(node, at)| (node, (at.boot.to_vec(), at.sequence))));
+        for (node, at) in said.nodes {
+            let own = self.nodes.entry(node).or_default();
+            // None is named where it is the boot that was told before.
+            if !at.boot.is_empty() {
+                own.0 = at.boot.to_vec();
+            }
+            own.1 = at.sequence;
+        }
     }
 
     /// Takes over what is newer in another.

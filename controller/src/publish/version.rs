@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use prost::Message;
 
 use crate::object::ObjectKey;
-use crate::state::State;
+use crate::state::{Since, State};
 
 /// Encoded versions of one moment.
 #[derive(Default)]
@@ -35,10 +35,12 @@ fn version(state: &State, since: Option<u64>, first: bool) -> wire::Version {
     let source = state.source().version;
     let kinds = ObjectKey::KINDS.into_iter().filter(|_| first);
     let nodes = state.versions_since(since.unwrap_or(0));
-    let node = |at: &crate::state::NodeVersion| wire::NodeVersion { boot: at.boot.clone(), sequence: at.sequence };
+    // Whoever was told of a node knows its boot.
+    let boot = |of: &Since<'_>| if of.other_boot || first { of.version.boot.clone() } else { Bytes::new() };
+    let node = |of: &Since<'_>| wire::NodeVersion { boot: boot(of), sequence: of.version.sequence };
     wire::Version {
         source: kinds.map(|kind| (kind.to_owned(), source)).collect(),
-        nodes: nodes.map(|(name, at)| (name.to_string(), node(at))).collect(),
+        nodes: nodes.map(|of| (of.node.to_string(), node(&of))).collect(),
         every: if first { 0 } else { source },
         whole: !first && since.is_none(),
     }

@@ -15,8 +15,8 @@ use hashbrown::HashMap;
 use crate::object::{Labels, NetworkPolicy, Node, NodeName, Object, ObjectKey, Pod, PodKey, PolicyKey, Text};
 use crate::watch::{SourceError, SourceEvent};
 pub use report::{MAX_REPORTS_OF_A_NODE, NodeFacts, PodReport, Refused, Reports};
-pub use version::NodeVersion;
 use version::Versions;
+pub use version::{NodeVersion, Since};
 
 /// Everything that is known.
 #[derive(Default)]
@@ -310,7 +310,7 @@ impl State {
     }
 
     /// The nodes that have reported more since a change; since 0 it is all of them.
-    pub fn versions_since(&self, change: u64) -> impl Iterator<Item = (&NodeName, &NodeVersion)> {
+    pub fn versions_since(&self, change: u64) -> impl Iterator<Item = Since<'_>> {
         self.versions.since(change)
     }
 

@@ -19,11 +19,27 @@ pub struct NodeVersion {
     pub sequence: u64,
 }
 
+struct Component {
+    version: NodeVersion,
+    /// When it changed last.
+    changed: u64,
+    /// When its boot did.
+    booted: u64,
+}
+
+/// What has changed of a node.
+pub struct Since<'a> {
+    pub node: &'a NodeName,
+    pub version: &'a NodeVersion,
+    /// Whether it is of another boot, too.
+    pub other_boot: bool,
+}
+
 /// The components, and when each changed last.
 #[derive(Default)]
 pub(super) struct Versions {
     change: u64,
-    nodes: HashMap<NodeName, (NodeVersion, u64)>,
+    nodes: HashMap<NodeName, Component>,
     log: BTreeMap<u64, NodeName>,
 }
 
@@ -39,32 +55,38 @@ impl Versions {
     }
 
     pub fn of(&self, node: &str) -> Option<&NodeVersion> {
-        self.nodes.get(node).map(|(version, _)| version)
+        self.nodes.get(node).map(|component| &component.version)
     }
 
     /// A node has reported up to here.
     pub fn set(&mut self, node: &NodeName, version: NodeVersion) {
-        if self.nodes.get(node).is_some_and(|(held, _)| *held == version) {
+        let held = self.nodes.get(node);
+        if held.is_some_and(|held| held.version == version) {
             return;
         }
         self.change += 1;
-        if let Some((_, before)) = self.nodes.insert(node.clone(), (version, self.change)) {
-            self.log.remove(&before);
+        let changed = self.change;
+        let booted = held.filter(|held| held.version.boot == version.boot).map_or(changed, |held| held.booted);
+        if let Some(before) = self.nodes.insert(node.clone(), Component { version, changed, booted }) {
+            self.log.remove(&before.changed);
         }
         self.log.insert(self.change, node.clone());
     }
 
     /// Nobody vouches for a node any longer.
     pub fn forget(&mut self, node: &NodeName) {
-        if let Some((_, before)) = self.nodes.remove(node) {
-            self.log.remove(&before);
+        if let Some(before) = self.nodes.remove(node) {
+            self.log.remove(&before.changed);
         }
     }
 
     /// The nodes whose component changed after a change, in the order in which they did.
-    pub fn since(&self, change: u64) -> impl Iterator<Item = (&NodeName, &NodeVersion)> {
+    pub fn since(&self, change: u64) -> impl Iterator<Item = Since<'_>> {
         let later = self.log.range(change + 1..);
-        later.filter_map(|(_, node)| Some((node, &self.nodes.get(node)?.0)))
+        later.filter_map(move |(_, node)| {
+            let Component { version, booted, .. } = self.nodes.get(node)?;
+            Some(Since { node, version, other_boot: *booted > change })
+        })
     }
 }
 
@@ -86,10 +108,18 @@ mod tests {
         versions.set(&node("a"), at(2));
         versions.source_changed();
         versions.set(&node("a"), at(3));
-        let since =
-            |change| versions.since(change).map(|(node, at)| (node.to_string(), at.sequence)).collect::<Vec<_>>();
-        assert_eq!(since(before), [("a".to_owned(), 3)]);
-        assert_eq!(since(0), [("b".to_owned(), 1), ("a".to_owned(), 3)]);
+        let since = |change| {
+            versions
+                .since(change)
+                .map(|of| (of.node.to_string(), of.version.sequence, of.other_boot))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(since(before), [("a".to_owned(), 3, false)]);
+        assert_eq!(since(0), [("b".to_owned(), 1, true), ("a".to_owned(), 3, true)]);
         assert_eq!(since(versions.change()), []);
+        let before = versions.change();
+        versions.set(&node("a"), NodeVersion { boot: Bytes::from_static(b"next"), sequence: 0 });
+        versions.set(&node("a"), NodeVersion { boot: Bytes::from_static(b"next"), sequence: 1 });
+        assert_eq!(versions.since(before).map(|of| of.other_boot).collect::<Vec<_>>(), [true]);
     }
 }
