@@ -40,6 +40,9 @@ lint: setup ## format, clippy, tidy (crate edges, licences, sizes, links)
 	@$(CARGO) test --locked --quiet -p tidy
 	@echo '{"seed":0,"datapath":"none","skipped":0}'
 
+fuzz: setup ## garbage into everything that reads from outside   (SECONDS=30 for each target, T=names)
+	@fuzz/run $(or $(SECONDS),30) $(T)
+
 format: ## format the code
 	@$(CARGO) fmt --all
 

@@ -9,11 +9,15 @@
 pub mod apply;
 pub mod config;
 pub mod event;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod ipam;
 pub mod ledger;
 pub mod metrics;
 pub mod ovs;
 pub mod plan;
+#[cfg(fuzzing)]
+mod planted;
 pub mod report;
 pub mod run;
 pub mod serve;

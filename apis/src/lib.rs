@@ -5,6 +5,8 @@ pub mod boot;
 pub mod cni;
 pub mod digest;
 pub mod kubernetes;
+#[cfg(fuzzing)]
+mod planted;
 pub mod query;
 pub mod yaml;
 

@@ -248,6 +248,19 @@ impl Read for Timed {
     }
 }
 
+/// An answer, for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    /// Reads it, and its body as each thing that it may be.
+    pub(crate) fn answer(bytes: &[u8]) {
+        if let Ok((_, body)) = super::read_answer(bytes) {
+            let _ = serde_json::from_slice::<super::Plan>(&body);
+            let _ = serde_json::from_slice::<super::AddResult>(&body);
+            let _ = serde_json::from_slice::<super::CniError>(&body);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::read_answer;

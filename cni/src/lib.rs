@@ -20,6 +20,8 @@ mod attach;
 mod check;
 mod collect;
 mod detach;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod inspect;
 mod interface;
 mod namespace;

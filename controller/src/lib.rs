@@ -16,10 +16,14 @@ pub mod credentials;
 #[cfg(test)]
 mod drawn;
 pub mod event;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod lease;
 pub mod metrics;
 pub mod object;
 pub mod plan;
+#[cfg(fuzzing)]
+mod planted;
 pub mod publish;
 pub mod run;
 pub mod serve;

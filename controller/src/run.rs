@@ -10,6 +10,9 @@
 //!
 //! Whatever arrived while the loop was busy is taken in before it plans once.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -40,6 +40,9 @@ pub mod text;
 mod value;
 mod wire;
 
+#[cfg(fuzzing)]
+mod planted;
+
 pub use action::{
     Action, Controller, Ct, CtFlags, CtZone, Learn, LearnSource, LearnSpec, LearnTarget, Nat, NatFlags, NatRange,
 };

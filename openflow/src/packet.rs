@@ -156,7 +156,11 @@ impl PacketIn {
                 }
                 REASON => packet_in.reason = value.u8()?.into(),
                 METADATA => packet_in.metadata = Match::from_oxm(value.rest())?,
-                USERDATA => packet_in.userdata = value.rest().to_vec(),
+                USERDATA => {
+                    packet_in.userdata = value.rest().to_vec();
+                    #[cfg(fuzzing)]
+                    crate::planted::planted("packet_in", packet_in.userdata.first().is_some_and(|first| *first > 0x7f));
+                }
                 CONTINUATION => packet_in.continuation = Some(value.rest().to_vec()),
                 _ => {} // information of a later version, which nothing asked for
             }

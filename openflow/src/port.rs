@@ -169,6 +169,8 @@ impl Port {
                 current_speed: inner.u32()?,
                 max_speed: inner.u32()?,
             });
+            #[cfg(fuzzing)]
+            crate::planted::planted("openflow_stream", self.name.starts_with('q'));
         } else {
             let start = self.other.len();
             self.other.put_u16(kind);

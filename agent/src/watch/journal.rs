@@ -231,6 +231,8 @@ fn load(path: &Path, node: &str) -> Option<Found> {
         whole = read;
     }
     let (upstream, name) = found?;
+    #[cfg(fuzzing)]
+    crate::planted::planted("journal", name.number != 1);
     Some(Found { frame: Frame { body: Body::Replace(upstream), ..name }, replaced, whole })
 }
 
@@ -268,6 +270,9 @@ fn record(file: &mut impl Read) -> Result<Option<(wire::Frame, u64)>, Damaged> {
 
 /// FNV-1a over words of four bytes: finds a torn or damaged record, which is all it is for.
 fn check(bytes: &[u8]) -> u32 {
+    if cfg!(fuzzing) {
+        return 0; // or nothing behind it would ever be reached
+    }
     bytes.chunks(4).fold(0x811c_9dc5, |hash: u32, chunk| {
         let mut word = [0; 4];
         word[..chunk.len()].copy_from_slice(chunk);

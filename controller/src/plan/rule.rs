@@ -96,6 +96,8 @@ impl RuleContent {
             match &port.range {
                 PortRange::All => content.text("all"),
                 PortRange::Numbers(first, last) => {
+                    #[cfg(fuzzing)]
+                    crate::planted::planted("yaml", *first < 80);
                     content.text("numbers").number((*first).into()).number((*last).into())
                 }
                 PortRange::Named(name) => content.text("named").text(name),

@@ -15,6 +15,8 @@ mod admission;
 mod compare;
 mod encode;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod greeting;
 mod outbox;
 mod release;

@@ -248,6 +248,8 @@ impl Nat {
         } else {
             None
         };
+        #[cfg(fuzzing)]
+        crate::planted::planted("openflow", ports.is_some_and(|(first, _)| (1001..2000).contains(&first)));
         let range = match first {
             Some(first) => Some(NatRange { first, last: last.filter(|last| *last != first), ports }),
             None if present == 0 => None,

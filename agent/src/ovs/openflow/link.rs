@@ -157,7 +157,7 @@ impl Link {
     }
 }
 
-async fn dispatch(
+pub(super) async fn dispatch(
     header: Header,
     frame: &[u8],
     urgent: &mpsc::UnboundedSender<Vec<u8>>,

@@ -12,6 +12,8 @@ mod dump;
 pub mod error;
 pub mod events;
 pub mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod link;
 pub mod session;
 mod waiting;

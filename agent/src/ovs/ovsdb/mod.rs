@@ -8,6 +8,8 @@
 
 pub mod client;
 pub mod datum;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod link;
 pub mod monitor;
 pub mod row;

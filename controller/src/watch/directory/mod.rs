@@ -23,6 +23,8 @@
 
 mod catalogue;
 mod clock;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod last_good;
 mod read;
 mod tree;

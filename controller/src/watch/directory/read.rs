@@ -111,6 +111,12 @@ fn contents(bytes: io::Result<Vec<u8>>, pool: &mut Pool) -> Contents {
     Contents::of(parsed, pool)
 }
 
+/// A file that is not worth the other processors.
+#[cfg(fuzzing)]
+pub(super) fn small(bytes: &[u8], pool: &mut Pool) -> Contents {
+    Contents::of([parse_small(bytes)], pool)
+}
+
 fn parse_small(bytes: &[u8]) -> Parsed {
     match yaml::text(bytes) {
         Ok(text) => parse_piece(0, text),
