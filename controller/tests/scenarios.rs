@@ -12,8 +12,11 @@
 //! The sections named for nodes are written by `BLESS=1 cargo test -p controller --test scenarios`; review the difference.
 //!
 //! Every scenario lives many lives: as written, each event alone, all at once, every event twice, its outcome built in reverse
-//! order, and taken down in several orders; after every step the plan is compared with one computed anew.
+//! order, and taken down in several orders; after every step the plan is compared with one computed anew. And its agents live it
+//! while they change between two controllers of different histories at every step.
 #![allow(clippy::unwrap_used)] // a test that cannot go on ends here
+
+mod replica;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -21,9 +24,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use controller::object::{NodeName, Object, ObjectKey, PodKey, PolicyKey, Pool, Text};
-use controller::plan::Plan;
+use controller::plan::{Delta, Plan};
 use controller::state::{Changed, PodReport, State};
 use controller::watch::{SourceEvent, convert};
+use replica::{Agent, Replica};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -56,6 +60,7 @@ fn scenarios() {
         let scenario = Scenario::read(&path, &written);
         let shown = scenario.as_written();
         scenario.other_lives();
+        scenario.across_replicas();
         if shown != written {
             if std::env::var_os("BLESS").is_some() {
                 fs::write(&path, shown).unwrap();
@@ -144,7 +149,7 @@ impl Scenario {
         let outcome = self.show(&squashed);
 
         let mut split = Life::default();
-        events.iter().for_each(|event| split.happen(&self.path, std::slice::from_ref(event)));
+        events.iter().for_each(|event| drop(split.happen(&self.path, std::slice::from_ref(event))));
         assert_eq!(self.show(&split), outcome, "{}: each event alone", self.path.display());
 
         let mut doubled = Life::default();
@@ -156,7 +161,7 @@ impl Scenario {
 
         let last = outcome_of(&events);
         let mut reversed = Life::default();
-        last.iter().rev().for_each(|event| reversed.happen(&self.path, std::slice::from_ref(event)));
+        last.iter().rev().for_each(|event| drop(reversed.happen(&self.path, std::slice::from_ref(event))));
         assert_eq!(self.show(&reversed), outcome, "{}: its outcome in reverse order", self.path.display());
 
         self.take_down(&last, squashed, |keys| keys.sort());
@@ -165,6 +170,46 @@ impl Scenario {
         self.take_down(&last, reversed, |keys| {
             keys.sort_by_key(|key| (matches!(key, ObjectKey::NetworkPolicy(_)), key.clone()))
         });
+    }
+
+    /// Each step is known to one controller before the other, and the agents change to it; the other has seen all that will ever be
+    /// there come and go before, and sees every event twice.
+    fn across_replicas(&self) {
+        let mut replicas = [Replica::new(), Replica::new()];
+        let past = self.steps.iter().flat_map(|step| &step.events);
+        for event in past.filter(|event| !matches!(event, Event::Report { .. })) {
+            replicas[1].happen(&self.path, std::slice::from_ref(event));
+            if let Event::Upsert(object) = event {
+                replicas[1].happen(&self.path, &[Event::Delete(object.key())]);
+            }
+        }
+        let nodes = self.nodes();
+        let mut agents: Vec<Agent> =
+            (0..).zip(&nodes).map(|(number, node)| Agent::connect(number, node, &mut replicas)).collect();
+        for (number, step) in self.steps.iter().enumerate() {
+            let (first, second) = (number % 2, 1 - number % 2);
+            replicas[first].happen(&self.path, &step.events);
+            let told: usize = agents.iter_mut().map(|agent| agent.take_from(&mut replicas, first)).sum();
+            for event in &step.events {
+                replicas[second].happen(&self.path, &[event.clone(), event.clone()]);
+            }
+            // Both know the same now, so changing costs nothing, there and back again.
+            for agent in &mut agents {
+                let cost = [second, first].map(|index| agent.take_from(&mut replicas, index));
+                assert_eq!(
+                    cost,
+                    [0, 0],
+                    "{} step {}: {told} changes were told before",
+                    self.path.display(),
+                    number + 1
+                );
+            }
+        }
+        for (agent, node) in agents.iter().zip(&nodes) {
+            let both = [0, 1].map(|index| replica::anew(node, &mut replicas, index));
+            assert!(both[0] == both[1], "{}: {node} is told other bytes by another controller", self.path.display());
+            assert!(agent.told == both[0], "{}: {node} has other bytes than a new agent", self.path.display());
+        }
     }
 
     /// Deletes what is there, one by one: nothing may be left, and each plan on the way is the one computed anew.
@@ -211,7 +256,7 @@ struct Life {
 }
 
 impl Life {
-    fn happen(&mut self, path: &Path, events: &[Event]) {
+    fn happen(&mut self, path: &Path, events: &[Event]) -> Vec<Delta> {
         let mut changed = Changed::default();
         for event in events {
             match event.clone() {
@@ -222,10 +267,11 @@ impl Life {
                 }
             }
         }
-        self.plan.update(&self.state, &changed);
+        let deltas = self.plan.update(&self.state, &changed);
         if let Err(difference) = self.plan.check(&self.state) {
             panic!("{}: incremental is not recompute after {events:?}\n{difference}", path.display());
         }
+        deltas
     }
 }
 

@@ -104,7 +104,8 @@ impl Part {
         self.version.is_some()
     }
 
-    pub(super) fn write(&self, buffer: &mut impl BufMut) {
+    /// Writes it as the encoded `FromController` that goes on the wire.
+    pub fn write(&self, buffer: &mut impl BufMut) {
         let bytes = |field: u32, bytes: &Bytes, buffer: &mut dyn BufMut| {
             let mut buffer = buffer;
             encode_key(field, WireType::LengthDelimited, &mut buffer);
