@@ -4,7 +4,7 @@
 //!  controllers ═ stream::follow ──┐                       ┌──► order::Worker (ports, links, routes, NAT) ─┐
 //!  ovsdb ─────── ovs::interfaces ─┤                       ├──► reexamine::follow (connections)            │
 //!  vswitchd ──── switch events ───┼─► inbox ─► turn::Agent┼──► Uplink ══► controllers                     │
-//!  kernel ────── host::follow ────┤     ▲                 │                                               │
+//!  kernel ────── host::follow ────┤     ▲                 ├──► tunnel_routes::follow (the switch's routes)│
 //!  CNI ───────── serve::cni ──────┤     ▲                 └──► OpenFlow bundles ══► vswitchd              │
 //!  people ────── serve::query ────┤     └───────────────────────────────────────────────────────────────┘
 //!  clock ─────── ticks ───────────┘
@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 
 use crate::apply::links::{self, Tunnel};
 use crate::apply::order::Worker;
-use crate::apply::{labels, ports, reexamine};
-use crate::config::{Config, TunnelType};
+use crate::apply::{labels, ports, reexamine, tunnel_routes};
+use crate::config::{Config, DatapathType, TunnelType};
 use crate::event::{Event, SwitchEvent};
 use crate::ipam::attachment::{Attachments, PodNetwork, restore as attachment_restore};
 use crate::ipam::gateway_mac;
@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::ovs::openflow::{self, Session};
 use crate::ovs::ovsdb::Client;
 use crate::ovs::ovsdb::monitor::Cache;
+use crate::plan;
 use crate::serve::{cni, query};
 use crate::state::{Changed, State, Version};
 use crate::turn::{Agent, Parts, TICK, pod_key, state_of};
@@ -72,6 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let uplink = Uplink::new(&config.node, boot);
     let datapath = config.datapath.into();
     let network = PodNetwork { pod_cidrs: Vec::new(), gateway_mac, mtu: 0, transmit_checksum_offload: true };
+    let (asker, asked_routes) = tunnel_routes::Asker::new();
     let mut parts = Parts {
         state: State::new(&config.node, datapath),
         attachments: Attachments::new(network),
@@ -84,6 +86,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         database: client.watch(),
         work,
         reexamine,
+        tunnel_routes: asker,
         metrics: metrics.clone(),
     };
     let netlink = links::connect()?;
@@ -100,6 +103,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
 
     let epoch = parts.ledger.epoch();
+    keep_tunnel_routes(&config, &parts.state, &netlink, asked_routes);
     let worker = Worker::new(client.clone(), config.clone(), tunnel(config.tunnel), netlink, epoch);
     tokio::spawn(ports::work(worker, work_inbox, events.clone()));
     tokio::spawn(reexamine::follow(config.vswitchd_ctl.clone(), reexamine_inbox));
@@ -111,17 +115,35 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tokio::spawn(tell_switch(session, switch_events, events.clone()));
     tokio::spawn(tick(events.clone()));
     let asked = query::Asked::new(events.clone(), &config.bridge, config.vswitchd_ctl.clone(), metrics.clone());
-    if let Some(address) = config.metrics {
-        let listener = tokio::net::TcpListener::bind(address).await;
-        let listener = listener.with_context(|| format!("--metrics {address}: name a free port of this host"))?;
-        tokio::spawn(crate::serve::metrics::serve(listener, asked.clone()));
-    }
+    serve_metrics(config.metrics, &asked).await?;
     tokio::spawn(query::serve(listen(&config.run_dir, "agent.sock")?, asked));
     tokio::spawn(cni::serve(plugins, events.clone(), metrics));
     let streams =
         stream::follow((config.controllers.clone(), access), config.node.clone(), uplink, journal, accepted, events);
     in_a_thread("controllers", streams)?;
     Ok(Agent::new(parts)?.run(inbox).await?)
+}
+
+/// Has the userspace switch given its own routes; the kernel's has the kernel's.
+fn keep_tunnel_routes(
+    config: &Config,
+    state: &State,
+    netlink: &rtnetlink::Handle,
+    asked: tokio::sync::watch::Receiver<tunnel_routes::Wanted>,
+) {
+    if config.datapath == DatapathType::Netdev {
+        let earlier = plan::tunnel_endpoints(state);
+        tokio::spawn(tunnel_routes::follow(netlink.clone(), config.vswitchd_ctl.clone(), earlier, asked));
+    }
+}
+
+async fn serve_metrics(address: Option<std::net::SocketAddr>, asked: &query::Asked) -> anyhow::Result<()> {
+    if let Some(address) = address {
+        let listener = tokio::net::TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("--metrics {address}: name a free port of this host"))?;
+        tokio::spawn(crate::serve::metrics::serve(listener, asked.clone()));
+    }
+    Ok(())
 }
 
 fn listen(run_dir: &Path, name: &str) -> Result<tokio::net::UnixListener, cni::ListenError> {

@@ -64,3 +64,30 @@ async fn a_daemon_that_dies_fails_the_call() {
     let error = connection.call("version", &[]).await.unwrap_err();
     assert!(matches!(error, UnixctlError::Io { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn many_commands_sent_together_are_answered_each() {
+    let switch = Switch::start().await;
+    let client = switch.database.client().await;
+    switch.bridge(&client, "br", "dummy").await;
+    let mut connection = Unixctl::connect(switch.control()).await.unwrap();
+    assert!(connection.call_all(&[]).await.unwrap().is_empty());
+    let commands: Vec<_> = (0..1050)
+        .map(|number| match number % 2 {
+            0 => ("ovs/route/lookup", vec![format!("192.0.2.{}", number % 256)]),
+            _ => ("version", Vec::new()),
+        })
+        .collect();
+    let answers = connection.call_all(&commands).await.unwrap();
+    assert_eq!(answers.len(), commands.len());
+    for (number, answer) in answers.iter().enumerate() {
+        match answer {
+            Ok(text) => assert!(number % 2 == 1 && text.contains("Open vSwitch"), "{number}: {text}"),
+            Err(UnixctlError::Refused { command, text, .. }) => {
+                assert!(number % 2 == 0 && command == "ovs/route/lookup" && text == "Not found", "{number}: {text}");
+            }
+            Err(error) => panic!("{number}: {error}"),
+        }
+    }
+    switch.appctl("version", &[]).await;
+}

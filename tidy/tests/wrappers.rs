@@ -18,6 +18,7 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("agent/src/apply/nat.rs", "nft, a process each time"),
     ("agent/src/apply/routes.rs", "routes, rules and neighbours, by netlink"),
     ("agent/src/apply/sysctl.rs", "settings below /proc/sys"),
+    ("agent/src/apply/tunnel_routes/kernel.rs", "how the node itself reaches other nodes, by netlink"),
     ("agent/src/ledger/store.rs", "the ledger and its epoch"),
     ("agent/src/ovs/openflow/link.rs", "the OpenFlow connection"),
     ("agent/src/ovs/ovsdb/link.rs", "the connection to ovsdb-server"),

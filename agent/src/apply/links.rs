@@ -281,7 +281,7 @@ fn is_veth(link: &LinkMessage) -> bool {
     })
 }
 
-fn name(link: &LinkMessage) -> Option<String> {
+pub(super) fn name(link: &LinkMessage) -> Option<String> {
     link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.clone()),
         _ => None,

@@ -1,7 +1,8 @@
 //! Makes the switch and the host what is wanted, from whatever they are.
 //!
 //! Flows: [`flows`] holds what is wanted and what the switch has, [`delta`] cuts what differs into slices, [`order`] is the one
-//! place that orders. Ports and the host are changed beside the loop ([`ports`], [`host`]); [`reexamine`] looks at connections again.
+//! place that orders. Ports and the host are changed beside the loop ([`ports`], [`host`]), the switch's own routes beside both
+//! ([`tunnel_routes`]); [`reexamine`] looks at connections again.
 
 mod closing;
 pub mod delta;
@@ -15,3 +16,4 @@ pub mod ports;
 pub mod reexamine;
 pub mod routes;
 pub mod sysctl;
+pub mod tunnel_routes;

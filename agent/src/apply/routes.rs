@@ -343,7 +343,7 @@ fn is_neighbour(neighbour: &NeighbourMessage, index: u32, next_hop: IpAddr, mac:
         && neighbour.attributes.contains(&NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()))
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
         RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
@@ -351,7 +351,7 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-fn route_address(address: IpAddr) -> RouteAddress {
+pub(super) fn route_address(address: IpAddr) -> RouteAddress {
     match address {
         IpAddr::V4(address) => RouteAddress::Inet(address),
         IpAddr::V6(address) => RouteAddress::Inet6(address),

@@ -14,6 +14,9 @@ use tokio::net::UnixStream;
 
 use super::jsonrpc::{Decoder, FramingError, Message};
 
+/// Commands sent before their answers are read.
+const TOGETHER: usize = 100;
+
 /// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum UnixctlError {
@@ -59,14 +62,48 @@ impl Unixctl {
         self.start(command, arguments).await?.answer().await
     }
 
+    /// Runs commands in turn, sent together: the daemon takes up to ten of them without doing anything else in between. What it
+    /// refuses does not keep it from the next.
+    pub async fn call_all(
+        &mut self,
+        commands: &[(&str, Vec<String>)],
+    ) -> Result<Vec<Result<String, UnixctlError>>, UnixctlError> {
+        let mut answers = Vec::with_capacity(commands.len());
+        // So many answers fit into the socket while nobody reads them.
+        for together in commands.chunks(TOGETHER) {
+            let first = self.next_id + 1;
+            let mut requests = Vec::new();
+            for (command, arguments) in together {
+                requests.extend(self.request(command, json!(arguments)));
+            }
+            self.write(together[0].0, &requests).await?;
+            for ((command, _), id) in together.iter().zip(first..) {
+                match self.answer(command, id).await {
+                    answer @ (Ok(_) | Err(UnixctlError::Refused { .. })) => answers.push(answer),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(answers)
+    }
+
     /// Sends a command whose answer is waited for separately: it may have arrived at the daemon, or not, when this returns.
     pub async fn start<'a>(&'a mut self, command: &'a str, arguments: &[&str]) -> Result<Started<'a>, UnixctlError> {
-        self.next_id += 1;
+        let request = self.request(command, json!(arguments));
         let id = self.next_id;
-        let request = Message::Request { id: json!(id), method: command.into(), params: json!(arguments) };
-        self.stream.write_all(&request.encode()).await.map_err(|source| self.broken(command, source))?;
-        fault::point("unixctl.call.sent");
+        self.write(command, &request).await?;
         Ok(Started { connection: self, command, id })
+    }
+
+    fn request(&mut self, command: &str, params: Value) -> Vec<u8> {
+        self.next_id += 1;
+        Message::Request { id: json!(self.next_id), method: command.into(), params }.encode()
+    }
+
+    async fn write(&mut self, command: &str, requests: &[u8]) -> Result<(), UnixctlError> {
+        self.stream.write_all(requests).await.map_err(|source| self.broken(command, source))?;
+        fault::point("unixctl.call.sent");
+        Ok(())
     }
 
     async fn answer(&mut self, command: &str, wanted: u64) -> Result<String, UnixctlError> {

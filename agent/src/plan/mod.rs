@@ -25,7 +25,7 @@ use crate::state::{Changed, IdentityId, PodKey, RuleId, State};
 use addresses::Addresses;
 use isolations::Isolations;
 use needs::Needs;
-pub use node::tunnel_endpoint;
+pub use node::{tunnel_endpoint, tunnel_endpoints};
 pub use quarantine::{Quarantine, Quarantined};
 use rules::Rules;
 

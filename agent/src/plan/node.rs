@@ -1,6 +1,6 @@
 //! The node itself and the other nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ovs_pipeline::{Intent, Node, Peer};
@@ -43,6 +43,12 @@ pub fn tunnel_endpoint(own: &object::Node, node: &object::Node) -> Option<IpAddr
     own.addresses
         .iter()
         .find_map(|mine| node.addresses.iter().find(|theirs| theirs.is_ipv4() == mine.is_ipv4()).copied())
+}
+
+/// Where packets for the other nodes are sent.
+pub fn tunnel_endpoints(state: &State) -> BTreeSet<IpAddr> {
+    let others = state.upstream.nodes.values().filter(|node| node.name != state.node);
+    state.own().map(|own| others.filter_map(|node| tunnel_endpoint(own, node)).collect()).unwrap_or_default()
 }
 
 /// Other nodes that came, went or changed.

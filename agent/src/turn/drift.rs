@@ -244,6 +244,7 @@ impl Agent {
 
     pub(super) fn host_touched(&mut self) {
         self.drift.host_touched = true;
+        self.parts.tunnel_routes.host_touched();
     }
 
     /// Time passed: what is not as it was made is tried again.

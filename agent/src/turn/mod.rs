@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 use crate::apply::flows::Flows;
 use crate::apply::ports::Work;
 use crate::apply::reexamine::Affected;
+use crate::apply::tunnel_routes::Asker;
 use crate::config::Config;
 use crate::event::{Event, Query, SwitchEvent};
 use crate::ipam::attachment::Attachments;
@@ -81,6 +82,8 @@ pub struct Parts {
     pub work: mpsc::UnboundedSender<Work>,
     /// To the one who looks at connections again.
     pub reexamine: mpsc::UnboundedSender<crate::apply::reexamine::Request>,
+    /// To the one who keeps the switch's own routes.
+    pub tunnel_routes: Asker,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -209,6 +212,7 @@ impl Agent {
             Event::HostTouched => self.host_touched(),
             Event::Switch(SwitchEvent::Connected(connection)) => {
                 self.parts.metrics.switch_connections.inc();
+                self.parts.tunnel_routes.connection(Some(connection.generation()));
                 self.switch.connected(connection);
             }
             Event::Switch(SwitchEvent::Disconnected) => self.switch_is_gone(),
@@ -256,6 +260,9 @@ impl Agent {
         self.sweep_ledger();
         self.keep_numbers()?;
         self.plan_host();
+        if changed.everything || !changed.nodes.is_empty() {
+            self.parts.tunnel_routes.peers(self.planner.peers().map(|peer| peer.tunnel_endpoint).collect());
+        }
         self.progress.planned();
         self.parts.metrics.plan_seconds.took(since.elapsed());
         Ok(())

@@ -237,6 +237,7 @@ impl Agent {
     /// The switch is gone: it will come back empty. While nothing else can be done, flows are put in order for that.
     pub(super) fn switch_is_gone(&mut self) {
         self.switch.disconnected();
+        self.parts.tunnel_routes.connection(None);
         self.rank_flows();
     }
 

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use controller::Controller;
@@ -146,6 +148,11 @@ impl Node {
     }
 
     pub fn start_switch(&mut self) {
+        self.start_switch_with(&[]);
+    }
+
+    /// Starts vswitchd with these flags beside the usual ones.
+    pub fn start_switch_with(&mut self, flags: &[&str]) {
         let child = self
             .namespace
             .command("ovs-vswitchd")
@@ -153,6 +160,7 @@ impl Node {
             .arg(format!("--unixctl={}", self.path("v.ctl").display()))
             .arg(format!("--pidfile={}", self.path("v.pid").display()))
             .args(quiet(&self.path("v.log")))
+            .args(flags)
             .env("OVS_RUNDIR", self.folder.path())
             .spawn()
             .unwrap();
@@ -162,6 +170,12 @@ impl Node {
     /// Kills vswitchd as a crash would.
     pub fn kill_switch(&mut self) {
         self.switch = None;
+    }
+
+    /// Lets vswitchd stand still, or go on.
+    pub fn signal_switch(&self, signal: Signal) {
+        let child = &self.switch.as_ref().unwrap().0;
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
     }
 
     /// Starts the agent and waits for its sockets.

@@ -130,6 +130,8 @@ fn start_vswitchd(namespace: &Namespace, folder: &Path, datapath: Datapath) -> R
     if datapath == Datapath::Netdev {
         // It would look for a kernel module that need not be there.
         command.push("--disable-system".to_owned());
+        // What it copies of the node's routes is gone for a moment whenever a link changes; tunnels have the agent's own.
+        command.push("--disable-system-route".to_owned());
     }
     let name = format!("ovs-vswitchd of {}", namespace.name());
     Daemon::start_with(namespace, name, &command, &environment(folder), &folder.join("ovs-vswitchd.log"))

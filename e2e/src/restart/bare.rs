@@ -1,15 +1,18 @@
 //! The floor: the same switch, ports and traffic with ten flows and nobody who knows anything of policy. vswitchd is killed and gets
-//! its ten flows back as soon as it takes them; or the database is killed, and nobody does anything.
+//! its ten flows, and on the userspace datapath its one route, back as soon as it takes them; or the database is killed, and nobody
+//! does anything.
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use apis::query::{PODS_PATH, PodInfo};
 
 use super::scene::Scene;
 use super::traffic::UNDER_WAY;
-use crate::lab::{Namespace, get, run};
+use crate::lab::{Datapath, Namespace, get, run};
 
 /// The agent's bridge and its tunnel.
 const BRIDGE: &str = "br-int";
@@ -40,9 +43,13 @@ pub async fn round(scene: &mut Scene, database: bool) -> Result<Duration> {
         lab.nodes_mut()[0].restart_database(false)?;
     } else {
         lab.nodes_mut()[0].restart_switch()?;
-        let (_, namespace) = lab.nodes_mut()[0].switch();
+        let bridge = (lab.options().datapath == Datapath::Netdev).then(|| lab.nodes()[0].uplink());
+        let (switch, namespace) = lab.nodes_mut()[0].switch();
+        let control = switch.control_socket();
         pace.until("the bare switch to take its flows", Duration::from_secs(20), || {
-            Ok(UnixStream::connect(&management).ok().and_then(|_| offer(namespace, &target, &flows).ok()))
+            let listens = UnixStream::connect(&management).is_ok();
+            let routed = listens && bridge.is_none_or(|bridge| give_route(&control, bridge).is_ok());
+            Ok(routed.then(|| offer(namespace, &target, &flows).ok()).flatten())
         })?;
     }
     tokio::time::sleep(WINDOW.saturating_sub(from.elapsed())).await;
@@ -54,6 +61,20 @@ pub async fn round(scene: &mut Scene, database: bool) -> Result<Duration> {
     settled.await.context("waiting for the agent panicked")??;
     scene.stage.lab().settle().await?;
     Ok(silence)
+}
+
+/// `ovs-appctl ovs/route/add`, without a process, which would cost the floor 5 ms.
+fn give_route(control: &Path, bridge: &str) -> Result<()> {
+    let mut stream = UnixStream::connect(control)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let parameters = [format!("{OTHER_NODE}/32"), bridge.to_owned()];
+    let request = serde_json::json!({"id": 0, "method": "ovs/route/add", "params": parameters});
+    stream.write_all(request.to_string().as_bytes())?;
+    let mut answer = [0; 1024];
+    let read = stream.read(&mut answer)?;
+    let answer: serde_json::Value = serde_json::from_slice(&answer[..read]).context("the switch's answer")?;
+    ensure!(answer["error"].is_null(), "the switch takes no route: {}", answer["error"]);
+    Ok(())
 }
 
 fn offer(namespace: &Namespace, target: &str, flows: &str) -> Result<String> {
