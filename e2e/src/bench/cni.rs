@@ -216,15 +216,7 @@ fn name(number: usize) -> String {
 }
 
 fn sandbox(lab: &Lab, number: usize) -> Result<(Sandbox, Arc<Namespace>)> {
-    let plan = PodPlan {
-        namespace: "bench".to_owned(),
-        name: name(number),
-        node: NODE.to_owned(),
-        host_network: false,
-        terminated: false,
-        ports: Vec::new(),
-        addresses: Vec::new(),
-    };
+    let plan = PodPlan::new("bench", name(number), NODE);
     let namespace = lab.sandbox(&plan)?;
     let sandbox = Sandbox {
         container_id: format!("{number:064x}"),

@@ -169,15 +169,7 @@ fn node_plan() -> NodePlan {
 }
 
 fn web() -> PodPlan {
-    PodPlan {
-        namespace: "shop".to_owned(),
-        name: "web".to_owned(),
-        node: "node-a".to_owned(),
-        host_network: false,
-        terminated: false,
-        ports: Vec::new(),
-        addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 10, 1, 10))],
-    }
+    PodPlan { addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 10, 1, 10))], ..PodPlan::new("shop", "web", "node-a") }
 }
 
 fn worker(number: usize) -> String {

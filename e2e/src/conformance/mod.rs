@@ -154,15 +154,7 @@ impl World {
     }
 
     fn guest_named(&self, name: &str) -> Result<Guest> {
-        let plan = PodPlan {
-            namespace: "shop".to_owned(),
-            name: name.chars().take(20).collect(),
-            node: NODE.to_owned(),
-            host_network: false,
-            terminated: false,
-            ports: Vec::new(),
-            addresses: Vec::new(),
-        };
+        let plan = PodPlan::new("shop", name.chars().take(20).collect::<String>(), NODE);
         let namespace = self.lab.sandbox(&plan)?;
         let sandbox = Sandbox {
             container_id: format!("{:0>64}", namespace.name().replace(|each: char| !each.is_ascii_alphanumeric(), "")),

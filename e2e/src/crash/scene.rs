@@ -283,15 +283,7 @@ impl Scene {
         let (begun, mut armed) = (Instant::now(), armed.map(str::to_owned));
         loop {
             self.sandboxes += 1;
-            let plan = PodPlan {
-                namespace: "guard".to_owned(),
-                name: format!("p{slot}-{}", self.sandboxes),
-                node: NODE.to_owned(),
-                host_network: false,
-                terminated: false,
-                ports: Vec::new(),
-                addresses: Vec::new(),
-            };
+            let plan = PodPlan::new("guard", format!("p{slot}-{}", self.sandboxes), NODE);
             let namespace = self.lab.sandbox(&plan)?;
             let pod = format!("guard/p{slot}");
             let sandbox = Sandbox { container: namespace.name().to_owned(), pod: pod.clone(), path: namespace.path() };

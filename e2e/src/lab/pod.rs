@@ -38,6 +38,19 @@ pub struct PodPlan {
 }
 
 impl PodPlan {
+    /// A pod that runs, declares no ports, and takes the address it gets.
+    pub fn new(namespace: &str, name: impl Into<String>, node: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.into(),
+            node: node.to_owned(),
+            host_network: false,
+            terminated: false,
+            ports: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
+
     /// `namespace/name`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.namespace, self.name)

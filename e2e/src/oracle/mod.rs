@@ -241,15 +241,7 @@ impl Run {
 
 /// What the lab has to attach.
 fn plan(pod: &draw::Pod) -> PodPlan {
-    PodPlan {
-        namespace: pod.namespace.to_owned(),
-        name: pod.name.clone(),
-        node: pod.node.to_owned(),
-        host_network: false,
-        terminated: false,
-        ports: Vec::new(),
-        addresses: Vec::new(),
-    }
+    PodPlan::new(pod.namespace, pod.name.clone(), pod.node)
 }
 
 fn policy_file(policy: &draw::Policy) -> String {

@@ -63,15 +63,7 @@ pub fn pod(name: &str) -> PodPlan {
         "stranger" => (2, 201),
         late => (1, 210 + late.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0)),
     };
-    PodPlan {
-        namespace: "shop".to_owned(),
-        name: name.to_owned(),
-        node: NODES[usize::from(node) - 1].to_owned(),
-        host_network: false,
-        terminated: false,
-        ports: Vec::new(),
-        addresses: vec![address(node, host)],
-    }
+    PodPlan { addresses: vec![address(node, host)], ..PodPlan::new("shop", name, NODES[usize::from(node) - 1]) }
 }
 
 fn node(number: u8) -> NodePlan {

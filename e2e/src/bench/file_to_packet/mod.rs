@@ -140,15 +140,7 @@ fn node(number: u8) -> NodePlan {
 }
 
 fn pod(name: &str, on: u8) -> PodPlan {
-    PodPlan {
-        namespace: "bench".to_owned(),
-        name: name.to_owned(),
-        node: node(on).name,
-        host_network: false,
-        terminated: false,
-        ports: Vec::new(),
-        addresses: Vec::new(),
-    }
+    PodPlan::new("bench", name, &node(on).name)
 }
 
 fn cluster() -> String {

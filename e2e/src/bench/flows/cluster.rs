@@ -200,13 +200,9 @@ pub fn node_plan() -> NodePlan {
 /// The pods of the lab's node.
 pub fn pod_plans() -> Vec<PodPlan> {
     let plan = |service_number, replica| PodPlan {
-        namespace: PLATFORM.to_owned(),
-        name: format!("{}-{replica}", service(service_number)),
-        node: NODE.to_owned(),
-        host_network: false,
-        terminated: false,
         ports: vec![(Protocol::Tcp, port_for(service_number, 0))],
         addresses: vec![service_address(service_number, replica)],
+        ..PodPlan::new(PLATFORM, format!("{}-{replica}", service(service_number)), NODE)
     };
     (0..SERVICES).flat_map(|service| (0..REPLICAS_OF_A_SERVICE).map(move |replica| plan(service, replica))).collect()
 }
