@@ -7,18 +7,7 @@ mod several;
 
 use std::time::{Duration, Instant};
 
-use several::{Following, Server, World};
-
-/// How long anything may take on a busy machine.
-const WITHIN: Duration = Duration::from_secs(30);
-
-async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < WITHIN, "waited for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
+use several::{Following, Server, World, until};
 
 /// Whoever is taken from, and the others.
 async fn taken(servers: &[Server]) -> (usize, Vec<usize>) {

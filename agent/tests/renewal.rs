@@ -3,22 +3,11 @@
 
 mod several;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agent::watch::certificate::{Access, Certificate};
 use certificates::{Acceptor, Authority, Identity, Role, Validity};
-use several::{Following, Server, World};
-
-/// How long anything may take on a busy machine.
-const WITHIN: Duration = Duration::from_secs(30);
-
-async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < WITHIN, "waited for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
+use several::{Following, Server, World, until};
 
 #[tokio::test]
 async fn a_certificate_is_renewed_over_the_stream_which_goes_on_and_shown_by_the_next() {

@@ -64,19 +64,9 @@ pub(super) fn close(table: &str, closed: &[Closed]) -> io::Result<()> {
     let mut batch = Batch::default();
     batch.message(NFT_MSG_NEWTABLE, NLM_F_CREATE, |body| body.text(NFTA_TABLE_NAME, table));
     for Closed { chain, device } in closed {
-        // A chain that was there, and has been changed by hand, goes in the same transaction; for that there has to be one.
-        let named = |body: &mut Body| {
-            body.text(NFTA_CHAIN_TABLE, table);
-            body.text(NFTA_CHAIN_NAME, chain);
-        };
-        batch.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, named);
-        batch.message(NFT_MSG_DELRULE, 0, |body| {
-            body.text(NFTA_RULE_TABLE, table);
-            body.text(NFTA_RULE_CHAIN, chain);
-        });
-        batch.message(NFT_MSG_DELCHAIN, 0, named);
+        batch.without_chain(table, chain);
         batch.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, |body| {
-            named(body);
+            body.chain(table, chain);
             body.nested(NFTA_CHAIN_HOOK, |hook| {
                 hook.number(NFTA_HOOK_HOOKNUM, NF_NETDEV_INGRESS);
                 hook.number(NFTA_HOOK_PRIORITY, 0);
@@ -93,16 +83,7 @@ pub(super) fn close(table: &str, closed: &[Closed]) -> io::Result<()> {
 pub(super) fn open(table: &str, chain: &str) -> io::Result<()> {
     let mut batch = Batch::default();
     batch.message(NFT_MSG_NEWTABLE, NLM_F_CREATE, |body| body.text(NFTA_TABLE_NAME, table));
-    let named = |body: &mut Body| {
-        body.text(NFTA_CHAIN_TABLE, table);
-        body.text(NFTA_CHAIN_NAME, chain);
-    };
-    batch.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, named);
-    batch.message(NFT_MSG_DELRULE, 0, |body| {
-        body.text(NFTA_RULE_TABLE, table);
-        body.text(NFTA_RULE_CHAIN, chain);
-    });
-    batch.message(NFT_MSG_DELCHAIN, 0, named);
+    batch.without_chain(table, chain);
     batch.commit()
 }
 
@@ -118,6 +99,16 @@ impl Batch {
         self.count += 1;
         let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
         framed(&mut self.messages, kind, NLM_F_REQUEST | NLM_F_ACK | flags, self.count, (NFPROTO_NETDEV, 0), write);
+    }
+
+    /// The chain is not there afterwards, with whatever was in it. Only what is there can be taken away, so it is made first.
+    fn without_chain(&mut self, table: &str, chain: &str) {
+        self.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, |body| body.chain(table, chain));
+        self.message(NFT_MSG_DELRULE, 0, |body| {
+            body.text(NFTA_RULE_TABLE, table);
+            body.text(NFTA_RULE_CHAIN, chain);
+        });
+        self.message(NFT_MSG_DELCHAIN, 0, |body| body.chain(table, chain));
     }
 
     /// Sends all of it; every message is acknowledged, or the first that is refused is the error.
@@ -204,6 +195,12 @@ impl Body {
 
     fn text(&mut self, kind: u16, text: &str) {
         self.attribute(kind, &[text.as_bytes(), &[0]].concat());
+    }
+
+    /// Which chain a message is about.
+    fn chain(&mut self, table: &str, chain: &str) {
+        self.text(NFTA_CHAIN_TABLE, table);
+        self.text(NFTA_CHAIN_NAME, chain);
     }
 
     /// nf_tables has numbers in network order.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use agent::event::Event;
 use agent::state::{Body, FrameName, PodKey, Upstream, Version};
@@ -21,6 +22,18 @@ use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
+
+/// How long anything may take on a busy machine.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Waits until it is so.
+pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < WITHIN, "waited for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 /// What a controller knows: namespaces, of a version of the source and of what nodes reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -477,7 +490,7 @@ impl Following {
             let _ = task.await;
         }
         // A controller that has not noticed yet would tell the former life too.
-        super::until("the streams to end", || servers.iter().all(|server| !server.is_connected())).await;
+        until("the streams to end", || servers.iter().all(|server| !server.is_connected())).await;
         Self::begin(Arc::clone(&self.folder), servers, self.access.clone(), 2)
     }
 
@@ -518,7 +531,7 @@ impl Following {
 
     /// Waits until it has what this world says, of its version.
     pub async fn has(&self, world: &World) {
-        super::until(&format!("version {}", world.version), || {
+        until(&format!("version {}", world.version), || {
             let seen = self.lock();
             let newest = seen.versions.last().map_or(0, Version::newest_source);
             seen.namespaces == world.namespaces && newest == world.version
@@ -527,11 +540,11 @@ impl Following {
     }
 
     pub async fn is_without_controller(&self) {
-        super::until("no controller", || !self.lock().connected).await;
+        until("no controller", || !self.lock().connected).await;
     }
 
     pub async fn released(&self, sequence: u64) {
-        super::until("the release", || self.lock().released == sequence).await;
+        until("the release", || self.lock().released == sequence).await;
     }
 
     /// How many frames replaced everything.
