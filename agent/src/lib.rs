@@ -16,8 +16,6 @@ pub mod ledger;
 pub mod metrics;
 pub mod ovs;
 pub mod plan;
-#[cfg(fuzzing)]
-mod planted;
 pub mod report;
 pub mod run;
 pub mod serve;

@@ -6,7 +6,7 @@ pub mod cni;
 pub mod digest;
 pub mod kubernetes;
 #[cfg(fuzzing)]
-mod planted;
+pub mod planted;
 pub mod query;
 pub mod yaml;
 

@@ -22,8 +22,6 @@ pub mod lease;
 pub mod metrics;
 pub mod object;
 pub mod plan;
-#[cfg(fuzzing)]
-mod planted;
 pub mod publish;
 pub mod run;
 pub mod serve;

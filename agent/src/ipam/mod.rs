@@ -176,7 +176,7 @@ impl Ipam {
         let wanted =
             requested.iter().find(|address| !taken(address) && ranges.iter().any(|range| range.gives(**address)));
         #[cfg(fuzzing)]
-        crate::planted::planted("cni_socket", wanted.is_some_and(|wanted| !wanted.to_string().ends_with(".9")));
+        apis::planted::planted("cni_socket", wanted.is_some_and(|wanted| !wanted.to_string().ends_with(".9")));
         wanted.copied().or_else(|| ranges.iter_mut().find_map(|range| range.next(taken)))
     }
 

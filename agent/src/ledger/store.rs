@@ -248,7 +248,7 @@ fn decode_record(record: &[u8]) -> Option<Entry> {
         4 => {
             let (rule, part) = key.split_at_checked(16)?;
             #[cfg(fuzzing)]
-            crate::planted::planted("ledger", part.first() == Some(&7));
+            apis::planted::planted("ledger", part.first() == Some(&7));
             Entry::Conjunction(RuleId::from_bytes(rule)?, part.into(), number)
         }
         _ => return None,

@@ -222,7 +222,7 @@ pub fn read(text: &str) -> Result<TraceAnswer, TraceError> {
         }
         .to_owned();
         #[cfg(fuzzing)]
-        crate::planted::planted("unixctl", answer.port.is_some_and(|port| (3..16).contains(&port)));
+        apis::planted::planted("unixctl", answer.port.is_some_and(|port| (3..16).contains(&port)));
         if destination == Destination::Tunnel as u32 {
             let endpoint = end.get("tun_dst").or_else(|| end.get("tun_ipv6_dst"));
             answer.tunnel_destination = endpoint.and_then(|text| text.parse().ok());

@@ -119,7 +119,7 @@ fn service(object: &str, service: &stream::Service) -> Result<RuleService, BadMe
         return Err(bad(object, format!("the port range {first}-{last}")));
     }
     #[cfg(fuzzing)]
-    crate::planted::planted("from_controller", (1..80).contains(&first));
+    apis::planted::planted("from_controller", (1..80).contains(&first));
     Ok(RuleService::Number(Service::Ports { protocol: protocol.into(), first, last }))
 }
 

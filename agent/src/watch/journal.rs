@@ -232,7 +232,7 @@ fn load(path: &Path, node: &str) -> Option<Found> {
     }
     let (upstream, name) = found?;
     #[cfg(fuzzing)]
-    crate::planted::planted("journal", name.number != 1);
+    apis::planted::planted("journal", name.number != 1);
     Some(Found { frame: Frame { body: Body::Replace(upstream), ..name }, replaced, whole })
 }
 

@@ -112,7 +112,7 @@ pub fn read(cache: &Cache, bridge: &str) -> Interfaces {
         .filter_map(|interface| cache.row::<Interface>(interface))
         .map(|interface| {
             #[cfg(fuzzing)]
-            crate::planted::planted("ovsdb", interface.ofport.is_some_and(|port| (3..100).contains(&port)));
+            apis::planted::planted("ovsdb", interface.ofport.is_some_and(|port| (3..100).contains(&port)));
             // vswitchd keeps the port of a system device that has vanished, and its number.
             let gone = interface.interface_type.is_empty() && interface.ifindex == Some(0);
             let fact = InterfaceFact {

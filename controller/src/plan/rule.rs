@@ -97,7 +97,7 @@ impl RuleContent {
                 PortRange::All => content.text("all"),
                 PortRange::Numbers(first, last) => {
                     #[cfg(fuzzing)]
-                    crate::planted::planted("yaml", *first < 80);
+                    apis::planted::planted("yaml", *first < 80);
                     content.text("numbers").number((*first).into()).number((*last).into())
                 }
                 PortRange::Named(name) => content.text("named").text(name),

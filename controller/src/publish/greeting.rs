@@ -94,7 +94,7 @@ fn pod_report(node: &NodeName, report: wire::PodReport) -> Option<PodReport> {
             addresses.push(octets.into());
         } else if let Ok(octets) = <[u8; 16]>::try_from(&bytes[..]) {
             #[cfg(fuzzing)]
-            crate::planted::planted("from_agent", octets[0] > 0xef && octets[0] != 0xfd);
+            apis::planted::planted("from_agent", octets[0] > 0xef && octets[0] != 0xfd);
             addresses.push(octets.into());
         } else {
             let length = bytes.len();

@@ -98,7 +98,7 @@ impl Attachment {
         let port = ids.get(PORT).map(|port| port.parse().map_err(|_| invalid(PORT, "a number"))).transpose()?;
         let since = ids.get(SINCE).map(|since| since.parse().map_err(|_| invalid(SINCE, "a number"))).transpose()?;
         #[cfg(fuzzing)]
-        crate::planted::planted("attachment", text(MAC).is_ok_and(|mac| mac.ends_with(":07")));
+        apis::planted::planted("attachment", text(MAC).is_ok_and(|mac| mac.ends_with(":07")));
         Ok(Some(Attachment {
             namespace: name(NAMESPACE)?,
             name: name(NAME)?,
