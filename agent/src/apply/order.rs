@@ -141,7 +141,8 @@ impl Worker {
             let raised = match closed {
                 Ok(()) => {
                     let label = attachment.label();
-                    let raised = labels::bring_up(&self.netlink, &attachment.host_interface, &label);
+                    let promiscuous = self.datapath == Datapath::Netdev;
+                    let raised = labels::bring_up(&self.netlink, &attachment.host_interface, &label, promiscuous);
                     raised.await.map_err(|error| error.to_string())
                 }
                 Err(error) => Err(error),
