@@ -27,6 +27,8 @@ impl Failover {
 /// # Errors
 /// When the lab fails, or when an agent is not served by the other.
 pub async fn round(scene: &mut Scene) -> Result<Failover> {
+    let first = scene.stage.lab().nodes()[0].agent_socket();
+    says(&first, scene.pace, "it takes its state from a controller", |now| now.controller.is_some()).await?;
     let taken = scene.info().await?.controller.context("the first node's agent takes its state from no controller")?;
     let lab = scene.stage.lab();
     let index = lab.controller_urls(0).iter().position(|url| *url == taken);
