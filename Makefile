@@ -80,10 +80,10 @@ mutants: binaries ## break the system on purpose; every break must be caught
 bad-input: binaries ## YAML, CNI standard input and flags that are wrong
 	@$(LAB) bad-input $(ARGUMENTS)
 
-restart: setup ## kill a daemon under traffic: nothing forbidden, nothing lost that is promised   (KIND=agent|vswitchd|ovsdb|controller|node)
+restart: setup ## kill a daemon under traffic: nothing forbidden, nothing lost that is promised   (KIND=agent|vswitchd|ovsdb|controller|node, DATAPATH=system, RATE=packets a second)
 	@test -n "$(KIND)" || { echo "make restart: say what dies: make restart KIND=agent|vswitchd|ovsdb|controller|node" >&2; exit 2; }
 	@$(CARGO) build --locked --release --workspace --quiet
-	@target/release/lab restart $(KIND) $(ARGUMENTS)
+	@target/release/lab restart $(KIND) $(ARGUMENTS) $(if $(RATE),--rate $(RATE))
 
 crash: binaries ## stop the agent or the plugin at any line; nothing may be left of it   (N=200 SEED=… POINT=… EVENTS=…)
 	@$(LAB) crash --draws $(or $(N),200) $(ARGUMENTS) $(if $(POINT),--point "$(POINT)") $(if $(EVENTS),--events "$(EVENTS)")

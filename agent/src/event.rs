@@ -17,10 +17,10 @@ use crate::watch::ovs::{Drifted, Facts};
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
-    /// State is taken from a controller, or from none any more.
+    /// State is taken from another controller, or from none any more.
     Controller {
-        /// Whether it is taken from one.
-        connected: bool,
+        /// Which, as it was configured.
+        taken_from: Option<String>,
     },
     /// The controller said this.
     Frame(Box<Frame>, Decoded),

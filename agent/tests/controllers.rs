@@ -46,12 +46,14 @@ async fn one_that_is_killed_costs_the_difference() {
     let agent = Following::start(&servers).await;
     agent.has(&world).await;
     let (first, others) = taken(&servers).await;
+    agent.takes_from(Some(&servers[first])).await;
     let newer = world.clone().with("late").without("n7").at(2);
     servers[others[0]].knows(newer.clone());
     let start = Instant::now();
     servers.remove(first).kill();
     agent.has(&newer).await;
     let took = start.elapsed();
+    agent.takes_from(Some(&servers[0])).await;
     let changes = servers[0].changes_sent();
     assert_eq!(changes, 2, "one that came and one that went, of a thousand");
     assert!(agent.replaced() == 1, "only the first frame replaced everything");
@@ -69,6 +71,7 @@ async fn one_that_is_paused_is_left_once_another_is_newer() {
     let newer = world.clone().with("late").at(2);
     servers[others[0]].knows(newer.clone());
     agent.has(&newer).await;
+    agent.takes_from(Some(&servers[others[0]])).await;
     // It comes back with what it knew: nothing is taken back, and it is heard again once it knows more.
     servers[paused].pause(false);
     servers[paused].knows(world.clone().with("later").at(3));
@@ -84,7 +87,7 @@ async fn one_that_lags_is_not_taken_from_even_when_it_is_alone() {
     let agent = Following::start(&servers).await;
     agent.has(&world).await;
     servers.pop().unwrap().kill();
-    agent.is_without_controller().await;
+    agent.takes_from(None).await;
     // Its heads come and are too old.
     servers[0].knows(lagging.clone().with("older").at(4));
     until("the newer head", || servers[0].head() == 4).await;
@@ -133,7 +136,7 @@ async fn what_a_node_reported_is_not_taken_back() {
     let agent = Following::start(&servers).await;
     agent.has(&after).await;
     servers.pop().unwrap().kill();
-    agent.is_without_controller().await;
+    agent.takes_from(None).await;
     // A later life of that node's agent counts anew; an earlier one is over.
     servers[0].knows(before.clone().node("node-b", 0, 99));
     agent.has(&after).await;

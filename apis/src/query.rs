@@ -49,6 +49,8 @@ pub struct AgentInfo {
     pub sequence: u64,
     /// The controller it takes state from answers.
     pub controller_connected: bool,
+    /// Which that is, as the agent was told it (`--controller`).
+    pub controller: Option<String>,
     /// The last complete frame, if any.
     pub frame: Option<u64>,
     /// The OpenFlow connection is there.

@@ -20,7 +20,7 @@ impl Agent {
         metrics.conjunctive_flows.set(level(self.flows.conjunctive()));
         metrics.refused_objects.set(level(self.planner.quarantine().len()));
         metrics.switch_connected.set(self.switch.is_connected().into());
-        metrics.controller_connected.set(self.progress.controller_connected.into());
+        metrics.controller_connected.set(self.progress.controller.is_some().into());
         metrics.pods.set(level(parts.state.attached().len()));
         for (posture, word) in [(Posture::Policed, "policed"), (Posture::Open, "open"), (Posture::Closed, "closed")] {
             let pods = || self.planner.pods().values();

@@ -194,9 +194,9 @@ impl Agent {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Controller { connected } => {
-                self.parts.metrics.controller_connections.inc_by(connected.into());
-                self.progress.controller_connected = connected;
+            Event::Controller { taken_from } => {
+                self.parts.metrics.controller_connections.inc_by(taken_from.is_some().into());
+                self.progress.controller = taken_from;
             }
             Event::Frame(frame, decoded) => {
                 self.parts.metrics.frames.inc();

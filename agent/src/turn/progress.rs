@@ -12,7 +12,8 @@ use crate::state::FrameName;
 /// How far the switch is.
 #[derive(Debug, Default)]
 pub struct Progress {
-    pub(super) controller_connected: bool,
+    /// The controller that state is taken from.
+    pub(super) controller: Option<String>,
     /// Of the frame whose changes are under way: when its last object had been decoded.
     under_way: Option<(Instant, Timing)>,
     /// What was last reported.

@@ -459,7 +459,7 @@ struct Seen {
     versions: Vec<Version>,
     replaced: usize,
     frame: Option<FrameName>,
-    connected: bool,
+    taken_from: Option<String>,
     released: u64,
 }
 
@@ -539,10 +539,10 @@ impl Following {
         .await;
     }
 
-    pub async fn is_without_controller(&self) {
-        until("no controller", || !self.lock().connected).await;
+    pub async fn takes_from(&self, server: Option<&Server>) {
+        let url = server.map(|server| format!("http://{}", server.address));
+        until("its word of its controller", || self.lock().taken_from == url).await;
     }
-
     pub async fn released(&self, sequence: u64) {
         until("the release", || self.lock().released == sequence).await;
     }
@@ -576,7 +576,7 @@ async fn watch(mut inbox: mpsc::Receiver<Event>, mut upstream: Upstream, seen: A
     while let Some(event) = inbox.recv().await {
         let mut seen = seen.lock().unwrap();
         match event {
-            Event::Controller { connected } => seen.connected = connected,
+            Event::Controller { taken_from } => seen.taken_from = taken_from,
             Event::Released { sequence } => seen.released = sequence,
             Event::Frame(frame, _) => {
                 let frame = *frame;

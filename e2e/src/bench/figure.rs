@@ -31,7 +31,9 @@ pub struct Figure {
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     figures: Vec<Figure>,
+    facts: Vec<(&'static str, &'static str, String)>,
     wrong: Vec<String>,
+    void: bool,
 }
 
 impl Target {
@@ -66,6 +68,17 @@ impl Figures {
         self.figures.push(Figure { key, what, value, unit, target: Some(target) });
     }
 
+    /// Adds what is no number: its key, what it is, and it.
+    pub fn tell(&mut self, key: &'static str, what: &'static str, fact: impl Into<String>) {
+        self.facts.push((key, what, fact.into()));
+    }
+
+    /// The run says nothing, whatever its figures are: what it is compared with was not as it must be. That is wrong as well.
+    pub fn void(&mut self, why: impl Into<String>) {
+        self.void = true;
+        self.wrong.push(format!("void: {}", why.into()));
+    }
+
     /// The benchmark did not measure what it says, or a packet had the wrong verdict.
     pub fn wrong(&mut self, what: impl Into<String>) {
         self.wrong.push(what.into());
@@ -82,6 +95,9 @@ impl Figures {
             });
             println!("{:<width$}  {value:>16}  {promised}", figure.what);
         }
+        for (_, what, fact) in &self.facts {
+            println!("{what}: {fact}");
+        }
         for wrong in &self.wrong {
             println!("WRONG: {wrong}");
         }
@@ -95,6 +111,8 @@ impl Figures {
         line.insert("seed".to_owned(), json!(seed));
         line.insert("datapath".to_owned(), json!(datapath.to_string()));
         line.insert("skipped".to_owned(), json!(0));
+        line.insert("void".to_owned(), json!(self.void));
+        line.extend(self.facts.iter().map(|(key, _, fact)| ((*key).to_owned(), json!(fact))));
         for figure in &self.figures {
             line.insert(figure.key.to_owned(), rounded(figure.value));
             if let Some(target) = figure.target {
@@ -170,5 +188,16 @@ mod tests {
         assert!(figures.print("flows", 0, Datapath::Netdev));
         figures.wrong("the switch has one flow less than the agent says");
         assert!(!figures.print("flows", 0, Datapath::Netdev));
+        assert_eq!(figures.last_line("flows", 0, Datapath::Netdev)["void"], json!(false));
+    }
+
+    #[test]
+    fn a_void_run_fails_and_says_so() {
+        let mut figures = Figures::default();
+        figures.void("undisturbed, 3 of 6000 packets were lost");
+        assert!(!figures.print("restart-agent", 0, Datapath::System));
+        let line = figures.last_line("restart-agent", 0, Datapath::System);
+        assert_eq!(line["void"], json!(true));
+        assert_eq!(line["wrong"], json!(["void: undisturbed, 3 of 6000 packets were lost"]));
     }
 }

@@ -25,6 +25,11 @@ impl Pace {
         self.factor > 1
     }
 
+    /// How many times slower this machine may be.
+    pub fn factor(self) -> u32 {
+        self.factor
+    }
+
     /// `usual` on an ordinary machine, more on a slow one.
     pub fn allow(self, usual: Duration) -> Duration {
         usual * self.factor

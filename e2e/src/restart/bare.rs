@@ -11,7 +11,6 @@ use anyhow::{Context, Result, ensure};
 use apis::query::{PODS_PATH, PodInfo};
 
 use super::scene::Scene;
-use super::traffic::UNDER_WAY;
 use crate::lab::{Datapath, Namespace, get, run};
 
 /// The agent's bridge and its tunnel.
@@ -35,10 +34,9 @@ pub async fn round(scene: &mut Scene, database: bool) -> Result<Duration> {
     let target = format!("unix:{}", management.display());
     run(namespace, &["ovs-ofctl", "-O", "OpenFlow15", "del-flows", &target], "")?;
     offer(namespace, &target, &flows)?;
-    scene.traffic.flows(Duration::from_secs(20)).await?;
+    scene.flows().await?;
     let from = Instant::now();
-    let lab = scene.stage.lab();
-    let pace = lab.pace();
+    let (pace, lab) = (scene.pace, scene.stage.lab());
     if database {
         lab.nodes_mut()[0].restart_database(false)?;
     } else {
@@ -52,9 +50,10 @@ pub async fn round(scene: &mut Scene, database: bool) -> Result<Duration> {
             Ok(routed.then(|| offer(namespace, &target, &flows).ok()).flatten())
         })?;
     }
+    scene.flows().await?;
     tokio::time::sleep(WINDOW.saturating_sub(from.elapsed())).await;
     let to = Instant::now();
-    tokio::time::sleep(UNDER_WAY).await;
+    scene.traffic.arrive().await;
     let silence = scene.traffic.seen(from, to).silence;
     let settled = scene.settled_after(before, Instant::now());
     scene.stage.lab().start_agent(0)?;
@@ -83,11 +82,11 @@ fn offer(namespace: &Namespace, target: &str, flows: &str) -> Result<String> {
 
 /// What the two pods need to talk, and flows that nothing meets, ten in all.
 async fn flows(scene: &mut Scene) -> Result<String> {
-    let lab = scene.stage.lab();
+    let (patience, lab) = (scene.pace.allow(Duration::from_secs(5)), scene.stage.lab());
     let (server, client) = (lab.pod("shop/server")?.clone(), lab.pod("shop/client")?.clone());
     let address = |pod: &crate::lab::Pod| pod.address(false).context("an IPv4 address");
     let (server_address, client_address) = (address(&server)?, address(&client)?);
-    let answer = get(&lab.nodes()[0].agent_socket(), PODS_PATH, Duration::from_secs(5)).await?.json()?;
+    let answer = get(&lab.nodes()[0].agent_socket(), PODS_PATH, patience).await?.json()?;
     let pods: Vec<PodInfo> = serde_json::from_value(answer).context("the agent's pods")?;
     let here = pods.iter().find(|pod| pod.pod == "shop/server").context("the agent has no shop/server")?;
     let (port, mac) = (here.port.context("shop/server has no port")?, &here.mac);

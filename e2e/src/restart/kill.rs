@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use apis::query::{PODS_PATH, PodInfo};
 
 use super::scene::{NODES, Scene, pod};
-use super::traffic::{Seen, UNDER_WAY};
-use super::{Kind, Round};
+use super::traffic::{Seen, Traffic};
+use super::{Kind, Round, failover};
 use crate::command::say;
 use crate::lab::get;
 
@@ -22,7 +22,7 @@ pub fn wipes(round: u16) -> bool {
 /// When the lab fails, or what should be is not within a minute.
 pub async fn round(scene: &mut Scene, kind: Kind, number: u16, control: Seen) -> Result<Round> {
     let before = scene.info().await?;
-    let from = Instant::now();
+    let (from, mut failover) = (Instant::now(), None);
     let back = match kind {
         Kind::Agent => {
             scene.stage.lab().start_agent(0)?;
@@ -39,28 +39,26 @@ pub async fn round(scene: &mut Scene, kind: Kind, number: u16, control: Seen) ->
         Kind::Ovsdb => {
             scene.stage.lab().nodes_mut()[0].restart_database(wipes(number))?;
             scene.add_late_pod().await?;
-            scene.traffic.flows(Duration::from_secs(30)).await?;
+            scene.flows().await?;
             from.elapsed()
         }
         Kind::Controller => {
-            // One after the other: every other time it is the one that agents take from.
-            let index = usize::from(number % 2);
-            scene.stage.lab().stop_controller(index)?;
-            let served = scene.change_policy().await?;
-            scene.stage.lab().start_controller(index)?;
-            scene.stage.lab().wait_for_daemons()?;
+            let served = failover::round(scene).await?;
+            failover = Some(served);
             scene.add_late_pod().await?;
-            served
+            served.served()
         }
         Kind::Node => return node(scene, control).await,
     };
+    // A silence that has not ended has no length.
+    scene.flows().await?;
     tokio::time::sleep(kind.window().saturating_sub(from.elapsed())).await;
     let to = Instant::now();
-    tokio::time::sleep(UNDER_WAY).await;
+    scene.traffic.arrive().await;
     for losses in scene.traffic.losses(from, to) {
         say(&losses);
     }
-    Ok(Round { control, seen: scene.traffic.seen(from, to), back })
+    Ok(Round { control, seen: scene.traffic.seen(from, to), back, failover })
 }
 
 /// The node starts again: its pods are gone, the runtime says so and starts new ones of the same names.
@@ -73,26 +71,27 @@ async fn node(scene: &mut Scene, control: Seen) -> Result<Round> {
     for plan in &returning {
         scene.late_forbidden += scene.stage.attach_under_fire(plan.clone(), &["shop/stranger".to_owned()]).await?;
     }
-    let old = std::mem::take(&mut scene.traffic);
+    let tempo = scene.traffic.tempo();
+    let old = std::mem::replace(&mut scene.traffic, Traffic::at(tempo));
     let during = old.seen(from, Instant::now());
     drop(old);
     scene.open_lanes()?;
-    scene.traffic.flows(Duration::from_secs(30)).await?;
+    scene.flows().await?;
     let back = from.elapsed();
     scene.add_late_pod().await?;
     no_leak(scene, returning.len() + 1).await?;
     let again = Instant::now();
     tokio::time::sleep(Kind::Node.window()).await;
     let to = Instant::now();
-    tokio::time::sleep(UNDER_WAY).await;
+    scene.traffic.arrive().await;
     let after = scene.traffic.seen(again, to);
-    Ok(Round { control, seen: Seen { silence: back, ..during.with(after) }, back })
+    Ok(Round { control, seen: Seen { silence: back, ..during.with(after) }, back, failover: None })
 }
 
 /// The agent, the database and the host know these pods and no others.
 async fn no_leak(scene: &mut Scene, pods: usize) -> Result<()> {
-    let lab = scene.stage.lab();
-    let answer = get(&lab.nodes()[0].agent_socket(), PODS_PATH, Duration::from_secs(5)).await?.json()?;
+    let (patience, lab) = (scene.pace.allow(Duration::from_secs(5)), scene.stage.lab());
+    let answer = get(&lab.nodes()[0].agent_socket(), PODS_PATH, patience).await?.json()?;
     let known: Vec<PodInfo> = serde_json::from_value(answer).context("the agent's pods")?;
     ensure!(known.len() == pods, "{} pods are known where {pods} are: {known:?}", known.len());
     let (switch, namespace) = lab.nodes_mut()[0].switch();

@@ -10,16 +10,17 @@
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use apis::query::{AgentInfo, INFO_PATH};
 
-use super::traffic::{End, Lane, Traffic};
+use super::traffic::{End, Lane, Tempo, Traffic};
 use crate::bench::flows::cluster as large;
 use crate::cluster::Cluster;
 use crate::command::say;
-use crate::lab::{NodePlan, Options, PodPlan, get};
+use crate::lab::{NodePlan, Options, Pace, PodPlan, get};
 use crate::stage::Stage;
 
 /// The node that is disturbed, and the other.
@@ -34,6 +35,10 @@ const DENIED: u16 = 10;
 /// Pods that come while something is down.
 const LATE: usize = 40;
 const LIMIT: Duration = Duration::from_secs(60);
+/// How soon what policy allows arrives.
+const FLOWS_WITHIN: Duration = Duration::from_secs(30);
+/// An agent is asked this often.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A lab with traffic.
 pub struct Scene {
@@ -43,6 +48,8 @@ pub struct Scene {
     pub traffic: Traffic,
     /// How many late pods have been attached.
     pub late: usize,
+    /// How long things may take here.
+    pub pace: Pace,
     /// How often a policy was changed.
     changes: u16,
     /// Forbidden packets that reached a late pod.
@@ -102,6 +109,15 @@ fn policy(to: &str, from: &str, port: u16) -> String {
     )
 }
 
+/// Allows one more port to somebody who is not there, at pods of both nodes that a policy isolates already.
+fn policy_of_both(number: u16) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: change, namespace: shop}}\nspec:\n  \
+         podSelector: {{matchExpressions: [{{key: app, operator: In, values: [server, client]}}]}}\n  policyTypes: [Ingress]\n  \
+         ingress:\n    - from: [{{podSelector: {{matchLabels: {{app: nobody}}}}}}]\n      ports: [{{protocol: UDP, port: {number}}}]\n"
+    )
+}
+
 /// The scene's own objects.
 fn shop() -> String {
     let mut text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n".to_owned();
@@ -132,13 +148,22 @@ impl Scene {
     ///
     /// # Errors
     /// When the lab does not come up, or what policy allows does not arrive.
-    pub async fn set(options: Options, many_flows: bool) -> Result<Self> {
+    pub async fn set(options: Options, many_flows: bool, tempo: Tempo) -> Result<Self> {
         let mut stage = Stage::set(options, cluster(many_flows), &say).await?;
         stage.lab().settle().await?;
-        let mut scene = Self { stage, traffic: Traffic::default(), late: 0, changes: 0, late_forbidden: 0 };
+        let (pace, traffic) = (stage.lab().pace(), Traffic::at(tempo));
+        let mut scene = Self { stage, traffic, late: 0, pace, changes: 0, late_forbidden: 0 };
         scene.open_lanes()?;
-        scene.traffic.flows(LIMIT).await?;
+        scene.flows().await?;
         Ok(scene)
+    }
+
+    /// Waits until something arrives on every lane that policy allows.
+    ///
+    /// # Errors
+    /// When one stays silent.
+    pub async fn flows(&self) -> Result<()> {
+        self.traffic.flows(self.pace.allow(FLOWS_WITHIN)).await
     }
 
     /// Begins the traffic between the pods as they are now.
@@ -146,7 +171,8 @@ impl Scene {
     /// # Errors
     /// When a pod is not there.
     pub fn open_lanes(&mut self) -> Result<()> {
-        self.traffic = Traffic::default();
+        let tempo = self.traffic.tempo();
+        self.traffic = Traffic::at(tempo);
         for (from, to, port, allowed) in [
             ("client", "server", TO_SERVER, true),
             ("server", "client", TO_CLIENT, true),
@@ -158,7 +184,7 @@ impl Scene {
             let end = |pod: &crate::lab::Pod| -> Result<IpAddr> { pod.address(false).context("an IPv4 address") };
             let from = End { namespace: from.namespace(), address: end(&from)? };
             let to = End { namespace: to.namespace(), address: end(&to)? };
-            self.traffic.add(Lane::open(&from, &to, port, allowed)?);
+            self.traffic.add(Lane::open(&from, &to, port, allowed, tempo)?);
         }
         Ok(())
     }
@@ -175,16 +201,15 @@ impl Scene {
         Ok(())
     }
 
-    /// Changes a policy that changes no verdict; how long from the change until every node obeys it, from whoever serves.
+    /// Makes a policy about pods of both nodes that changes no verdict of what is sent, and waits until both obey it, from whoever
+    /// serves.
     ///
     /// # Errors
-    /// When nobody does.
-    pub async fn change_policy(&mut self) -> Result<Duration> {
+    /// When one does not.
+    pub async fn obey_a_new_policy(&mut self) -> Result<()> {
         self.changes += 1;
-        let text = policy("late", "nobody", self.changes);
-        let from = Instant::now();
-        self.stage.apply(|source| source.write("change.yaml", &text.replace("name: late", "name: change"))).await?;
-        Ok(from.elapsed())
+        let text = policy_of_both(self.changes);
+        self.stage.apply(|source| source.write("change.yaml", &text)).await
     }
 
     /// What the agent of the first node says of itself.
@@ -193,29 +218,45 @@ impl Scene {
     /// When it does not answer.
     pub async fn info(&mut self) -> Result<AgentInfo> {
         let socket = self.stage.lab().nodes()[0].agent_socket();
-        info(&socket).await
+        info(&socket, self.pace).await
     }
 
     /// How long from `since` until the first node's switch obeys all that is wanted, in another life of the switch's connection or
     /// of the agent than `before`. Runs beside everything else.
     pub fn settled_after(&mut self, before: AgentInfo, since: Instant) -> tokio::task::JoinHandle<Result<Duration>> {
-        let socket = self.stage.lab().nodes()[0].agent_socket();
+        let (socket, pace) = (self.stage.lab().nodes()[0].agent_socket(), self.pace);
         tokio::spawn(async move {
-            loop {
-                if let Ok(now) = info(&socket).await {
-                    let other = now.boot != before.boot || now.switch_connection > before.switch_connection;
-                    if other && now.switch_settled && now.frame.is_some() {
-                        return Ok(since.elapsed());
-                    }
-                }
-                ensure!(since.elapsed() < LIMIT, "the switch does not obey all that is wanted within {LIMIT:?}");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let settled = |now: &AgentInfo| {
+                let other = now.boot != before.boot || now.switch_connection > before.switch_connection;
+                other && now.switch_settled && now.frame.is_some()
+            };
+            says(&socket, pace, "the switch obeys all that is wanted", settled).await?;
+            Ok(since.elapsed())
         })
     }
 }
 
-async fn info(socket: &std::path::Path) -> Result<AgentInfo> {
-    let answer = get(socket, INFO_PATH, Duration::from_secs(5)).await?.json()?;
+/// Waits until the agent at this socket says so of itself.
+///
+/// # Errors
+/// When it does not.
+pub async fn says(socket: &Path, pace: Pace, what: &str, is: impl Fn(&AgentInfo) -> bool) -> Result<()> {
+    let (start, limit) = (Instant::now(), pace.allow(LIMIT));
+    loop {
+        // An agent that starts does not answer yet.
+        if info(socket, pace).await.is_ok_and(|now| is(&now)) {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < limit, "{}: not within {limit:?}: {what}", socket.display());
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What the agent at this socket says of itself.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn info(socket: &Path, pace: Pace) -> Result<AgentInfo> {
+    let answer = get(socket, INFO_PATH, pace.allow(Duration::from_secs(5))).await?.json()?;
     serde_json::from_value(answer).context("the agent's word of itself")
 }

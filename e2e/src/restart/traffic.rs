@@ -16,15 +16,19 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::lab::Namespace;
 
-/// Packets a second and lane.
-pub const RATE: u32 = 2000;
-const PERIOD: Duration = Duration::from_micros(500);
 /// The receiver looks this often whether it is still needed.
 const LOOK: Duration = Duration::from_millis(50);
 /// What a receiver's queue holds: seconds, so that a busy machine does not lose what the switch has delivered.
 const QUEUE: usize = 16 << 20;
-/// How long a packet may be under way.
-pub const UNDER_WAY: Duration = Duration::from_millis(300);
+
+/// How fast it is sent, and how long it may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Tempo {
+    /// Packets a second and lane.
+    pub rate: u32,
+    /// How long a packet may be under way.
+    pub under_way: Duration,
+}
 
 /// An end of a lane.
 pub struct End<'a> {
@@ -46,6 +50,8 @@ pub struct Lane {
 
 struct Shared {
     start: Instant,
+    /// From a packet to the next.
+    period: Duration,
     stop: AtomicBool,
     /// How many were sent.
     sent: AtomicU64,
@@ -69,15 +75,17 @@ pub struct Seen {
 }
 
 /// All lanes; dropping them ends them.
-#[derive(Default)]
-pub struct Traffic(Vec<Lane>);
+pub struct Traffic {
+    tempo: Tempo,
+    lanes: Vec<Lane>,
+}
 
 impl Lane {
     /// Begins to send from one pod to a port of another.
     ///
     /// # Errors
     /// When a socket cannot be opened.
-    pub fn open(from: &End<'_>, to: &End<'_>, port: u16, allowed: bool) -> Result<Self> {
+    pub fn open(from: &End<'_>, to: &End<'_>, port: u16, allowed: bool, tempo: Tempo) -> Result<Self> {
         let name = format!("{} -> {} port {port}", from.namespace.name(), to.namespace.name());
         let bind = |end: &End<'_>, port: u16| {
             let at = SocketAddr::new(end.address, port);
@@ -89,6 +97,7 @@ impl Lane {
         receiver.set_read_timeout(Some(LOOK)).context("cannot set a socket's read timeout")?;
         let shared = Arc::new(Shared {
             start: Instant::now(),
+            period: Duration::from_secs(1) / tempo.rate,
             stop: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             arrived: Mutex::default(),
@@ -108,8 +117,7 @@ impl Lane {
 
     /// What became of what was sent in a window. Packets of its end have had the time to arrive when this is asked.
     fn seen(&self, from: Instant, to: Instant) -> Seen {
-        let number = |at: Instant| at.saturating_duration_since(self.shared.start).as_micros() / PERIOD.as_micros();
-        let (first, last) = (number(from) as u64, number(to) as u64);
+        let (first, last) = (self.shared.due(from), self.shared.due(to));
         let sent = last.min(self.shared.sent.load(Ordering::Acquire)).saturating_sub(first);
         let arrived = self.shared.arrivals();
         let of_window = arrived.iter().filter(|(number, _)| (first..last).contains(number)).count() as u64;
@@ -129,18 +137,22 @@ impl Lane {
 impl Lane {
     /// When the first and the last lost packet of a window were sent, and how many were lost.
     fn losses(&self, from: Instant, to: Instant) -> Option<String> {
-        let number = |at: Instant| at.saturating_duration_since(self.shared.start).as_micros() / PERIOD.as_micros();
-        let (first, last) = (number(from) as u64, number(to) as u64);
+        let (first, last) = (self.shared.due(from), self.shared.due(to));
         let arrived: HashSet<u64> = self.shared.arrivals().iter().map(|(number, _)| *number).collect();
         let last = last.min(self.shared.sent.load(Ordering::Acquire));
         let lost: Vec<u64> = (first..last).filter(|number| self.allowed && !arrived.contains(number)).collect();
-        let after = |number: &u64| (number - first) as f64 * PERIOD.as_secs_f64() * 1000.0;
+        let after = |number: &u64| (number - first) as f64 * self.shared.period.as_secs_f64() * 1000.0;
         let (begin, end) = (after(lost.first()?), after(lost.last()?));
         Some(format!("{}: {} lost, sent {begin:.1} to {end:.1} ms after the kill", self.name, lost.len()))
     }
 }
 
 impl Shared {
+    /// The number of the packet that is due at this time.
+    fn due(&self, at: Instant) -> u64 {
+        (at.saturating_duration_since(self.start).as_nanos() / self.period.as_nanos()) as u64
+    }
+
     fn arrivals(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Instant)>> {
         // A push leaves the list whole.
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
@@ -148,7 +160,7 @@ impl Shared {
 
     fn send(&self, socket: &UdpSocket, to: SocketAddr) {
         for number in 0_u64.. {
-            let due = self.start + PERIOD * u32::try_from(number).unwrap_or(u32::MAX);
+            let due = self.start + self.period * u32::try_from(number).unwrap_or(u32::MAX);
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if self.stop.load(Ordering::Relaxed) {
                 return;
@@ -181,9 +193,25 @@ impl Drop for Lane {
 }
 
 impl Traffic {
+    /// No lanes yet.
+    pub fn at(tempo: Tempo) -> Self {
+        Self { tempo, lanes: Vec::new() }
+    }
+
     /// One more lane.
     pub fn add(&mut self, lane: Lane) {
-        self.0.push(lane);
+        self.lanes.push(lane);
+    }
+
+    /// How fast it is sent.
+    pub fn tempo(&self) -> Tempo {
+        self.tempo
+    }
+
+    /// How many packets that policy allows are due in this time.
+    pub fn due(&self, time: Duration) -> u64 {
+        let lanes = self.lanes.iter().filter(|lane| lane.allowed).count();
+        (time.as_secs_f64() * f64::from(self.tempo.rate)) as u64 * lanes as u64
     }
 
     /// Waits until something arrives on every lane that policy allows.
@@ -192,7 +220,7 @@ impl Traffic {
     /// When one stays silent.
     pub async fn flows(&self, within: Duration) -> Result<()> {
         let start = Instant::now();
-        for lane in self.0.iter().filter(|lane| lane.allowed) {
+        for lane in self.lanes.iter().filter(|lane| lane.allowed) {
             let before = lane.arrived();
             while lane.arrived() == before {
                 anyhow::ensure!(start.elapsed() < within, "nothing arrives from {} within {within:?}", lane.name);
@@ -204,12 +232,12 @@ impl Traffic {
 
     /// Of a window, lane by lane, when what was lost was sent: for people who look for the reason.
     pub fn losses(&self, from: Instant, to: Instant) -> Vec<String> {
-        self.0.iter().filter_map(|lane| lane.losses(from, to)).collect()
+        self.lanes.iter().filter_map(|lane| lane.losses(from, to)).collect()
     }
 
     /// What became of what was sent in a window, over all lanes: sums, and the longest silence of any.
     pub fn seen(&self, from: Instant, to: Instant) -> Seen {
-        self.0.iter().map(|lane| lane.seen(from, to)).fold(Seen::default(), Seen::with)
+        self.lanes.iter().map(|lane| lane.seen(from, to)).fold(Seen::default(), Seen::with)
     }
 
     /// Lets a window pass from now on, and the time for its last packets to arrive; what became of it.
@@ -217,8 +245,13 @@ impl Traffic {
         let from = Instant::now();
         tokio::time::sleep(length).await;
         let to = Instant::now();
-        tokio::time::sleep(UNDER_WAY).await;
+        self.arrive().await;
         self.seen(from, to)
+    }
+
+    /// Lets what was sent until now arrive.
+    pub async fn arrive(&self) {
+        tokio::time::sleep(self.tempo.under_way).await;
     }
 }
 
@@ -243,8 +276,9 @@ mod tests {
     fn lane(allowed: bool, arrived: &[(u64, u64)], sent: u64) -> (Lane, Instant) {
         let start = Instant::now();
         let arrived = arrived.iter().map(|(number, at)| (*number, start + Duration::from_micros(*at))).collect();
-        let shared =
-            Shared { start, stop: AtomicBool::new(true), sent: AtomicU64::new(sent), arrived: Mutex::new(arrived) };
+        let period = Duration::from_micros(500);
+        let (stop, sent, arrived) = (AtomicBool::new(true), AtomicU64::new(sent), Mutex::new(arrived));
+        let shared = Shared { start, period, stop, sent, arrived };
         (Lane { name: "test".into(), allowed, shared: Arc::new(shared), threads: Vec::new() }, start)
     }
 
@@ -257,6 +291,15 @@ mod tests {
         assert_eq!((seen.sent, seen.lost, seen.silence), (10, 4, Duration::from_micros(2500)));
         let late = lane.seen(start + Duration::from_micros(3500), start + Duration::from_millis(5));
         assert_eq!((late.sent, late.lost), (3, 0));
+    }
+
+    #[test]
+    fn what_is_due_counts_lanes_that_policy_allows() {
+        let mut traffic = Traffic::at(Tempo { rate: 200, under_way: Duration::ZERO });
+        for allowed in [true, false, true] {
+            traffic.add(lane(allowed, &[], 0).0);
+        }
+        assert_eq!(traffic.due(Duration::from_secs(3)), 1200);
     }
 
     #[test]

@@ -123,7 +123,7 @@ pub async fn follow(
         takes: 0,
         changes: VecDeque::new(),
         released: 0,
-        connected: false,
+        told: None,
         renewal: Renewal::new(&access),
     };
     let _ = follower.run(inbox).await;
@@ -141,8 +141,8 @@ struct Follower {
     /// When controllers were changed because one was older.
     changes: VecDeque<Instant>,
     released: u64,
-    /// What was last told of whether state is taken from anyone.
-    connected: bool,
+    /// What was last told of whom state is taken from.
+    told: Option<usize>,
     renewal: Renewal,
 }
 
@@ -305,9 +305,10 @@ impl Follower {
                 self.take(index, stream, true);
             }
         }
-        let connected = self.taking.is_some();
-        if std::mem::replace(&mut self.connected, connected) != connected {
-            self.events.send(Event::Controller { connected }).await.map_err(|_| Ending)?;
+        let taken = self.taking.as_ref().map(|taking| taking.controller);
+        if std::mem::replace(&mut self.told, taken) != taken {
+            let taken_from = taken.map(|index| self.controllers[index].url.clone());
+            self.events.send(Event::Controller { taken_from }).await.map_err(|_| Ending)?;
         }
         Ok(())
     }
