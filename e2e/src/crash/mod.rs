@@ -9,6 +9,7 @@
 //! One lab serves many draws. Draws favour points that have not been hit; which event passes which point is learnt from the
 //! points that the processes say they pass. A draw is told as a line that repeats it.
 
+mod armed;
 mod coverage;
 mod disk;
 mod draw;
