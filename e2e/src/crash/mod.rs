@@ -13,6 +13,7 @@ mod armed;
 mod coverage;
 mod disk;
 mod draw;
+mod event;
 mod manifests;
 mod runtime;
 mod scene;
