@@ -44,8 +44,9 @@ impl Armed {
         ]
     }
 
-    /// A draw begins: earlier stops are forgotten.
+    /// A draw begins: earlier stops and passings are forgotten.
     pub fn arm(&mut self, draw: &Draw) -> Result<()> {
+        self.take_trace();
         // Nothing has stopped yet.
         let _ = fs::remove_file(&self.hit);
         (self.wanted, self.known) = (1 + usize::from(draw.twice), 0);
@@ -91,6 +92,11 @@ impl Armed {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a process has passed a point since the trace was taken last.
+    pub fn has_passed(&self, point: &str) -> bool {
+        fs::read_to_string(&self.trace).is_ok_and(|trace| trace.lines().any(|passed| passed == point))
     }
 
     /// The points that were passed since this was taken last, a line each.

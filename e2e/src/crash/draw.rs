@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context, Result, ensure};
 
 use super::coverage::Coverage;
-use super::event::{Event, POLICIES, SLOTS, Start};
+use super::event::{Event, OF_A_POD, POLICIES, SLOTS, Start};
 use crate::oracle::random::Random;
 
 /// Passings beyond this are not drawn.
@@ -40,25 +40,27 @@ impl Draw {
                 let (point, passing, twice) = parse_point(text)?;
                 (point, Some(passing), twice)
             }
-            None => (coverage.choose(random), None, random.percent(15)),
+            None => (coverage.choose(random).to_owned(), None, random.percent(15)),
         };
         let mut at = start.clone();
         let count = random.between(1, 4);
         let passes = coverage.kinds(&point);
+        // Where nothing is known to pass it, it may be what has hardly happened yet.
+        let (kind, most) =
+            if passes.is_empty() { (random.pick(&coverage.least_known()), 1) } else { random.pick(&passes) };
         let decisive = random.below(count);
         let mut steps = Vec::new();
-        let mut most = 1;
         for number in 0..count {
-            let mut event = Event::draw(random, &at, None);
-            if number == decisive && !passes.is_empty() {
-                let (kind, times) = random.pick(&passes);
-                event = event_of(random, &mut at, &mut steps, kind).unwrap_or(event);
-                most = times;
-            }
+            let event = if number == decisive {
+                event_of(random, &mut at, &mut steps, kind)
+            } else {
+                Event::draw(random, &at, None)
+            };
             at.after(event);
             steps.push(Step { event, waited_for: random.percent(60) });
         }
-        let later = random.percent(50);
+        // A point that has not been hit is hit at its first passing.
+        let later = coverage.has_hit(&point) && random.percent(50);
         let drawn = if later { 1 + u32::try_from(random.below(most.min(PASSINGS) as usize)).unwrap_or(0) } else { 1 };
         Ok(Self { point, passing: passing.unwrap_or(drawn), twice, start: start.clone(), steps })
     }
@@ -134,23 +136,22 @@ fn parse_point(text: &str) -> Result<(String, u32, bool)> {
 }
 
 /// An event of this kind; what it needs happens before it.
-fn event_of(random: &mut Random, at: &mut Start, steps: &mut Vec<Step>, kind: &str) -> Option<Event> {
+fn event_of(random: &mut Random, at: &mut Start, steps: &mut Vec<Step>, kind: &str) -> Event {
     let needed = match kind {
         "add" if at.slots(false).is_empty() => Some(Event::Remove(random.below(SLOTS))),
-        "remove" | "destroy" | "forget" | "alone" | "relabel" if at.slots(true).is_empty() => {
-            Some(Event::Add(random.below(SLOTS)))
-        }
+        _ if OF_A_POD.contains(&kind) && at.slots(true).is_empty() => Some(Event::Add(random.below(SLOTS))),
         _ => None,
     };
     if let Some(event) = needed {
         at.after(event);
         steps.push(Step { event, waited_for: true });
     }
-    Some(Event::draw(random, at, Some(kind)))
+    Event::draw(random, at, Some(kind))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::KINDS;
     use super::*;
 
     #[test]
@@ -182,6 +183,9 @@ mod tests {
                     | Event::Destroy(slot)
                     | Event::Forget(slot)
                     | Event::Alone(slot)
+                    | Event::WithoutOvsdb(slot)
+                    | Event::WithoutVswitchd(slot)
+                    | Event::Stalled(slot)
                     | Event::Relabel(slot) => {
                         assert!(start.pods[slot].is_some());
                     }
@@ -191,6 +195,28 @@ mod tests {
                 start.after(step.event);
             }
         }
+    }
+
+    #[test]
+    fn every_kind_of_event_is_drawn_and_read_back() {
+        let mut random = Random::new(5);
+        let start = Start { pods: [Some(true), None, None, None], ..Start::default() };
+        for kind in KINDS {
+            let event = Event::draw(&mut random, &start, Some(kind));
+            assert_eq!(event.kind(), *kind);
+            assert_eq!(Event::parse(&event.to_string()).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn what_nobody_knows_yet_is_tried_soon() {
+        let (mut random, mut coverage) = (Random::new(1), Coverage::default());
+        for _ in 0..200 {
+            let draw = Draw::next(&mut random, &Start::default(), &coverage, None).unwrap();
+            draw.steps.iter().for_each(|step| coverage.passed(step.event.kind(), ""));
+        }
+        let happened = coverage.happened();
+        assert!(happened.values().all(|count| *count > 0), "{happened:?}");
     }
 
     #[test]

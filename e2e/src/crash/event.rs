@@ -11,6 +11,31 @@ pub const SLOTS: usize = 4;
 /// How many policies there are to change to; number 0 is none.
 pub const POLICIES: usize = 6;
 
+/// The kinds of events there are.
+pub const KINDS: &[&str] = &[
+    "add",
+    "remove",
+    "destroy",
+    "forget",
+    "alone",
+    "without-ovsdb",
+    "without-vswitchd",
+    "stalled",
+    "relabel",
+    "policy",
+    "controller",
+    "vswitchd",
+    "agent",
+    "forgetful",
+    "peer",
+    "host",
+    "renew",
+    "full",
+];
+/// The kinds of events that happen to a pod that is there.
+pub const OF_A_POD: &[&str] =
+    &["remove", "destroy", "forget", "alone", "without-ovsdb", "without-vswitchd", "stalled", "relabel"];
+
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -24,6 +49,12 @@ pub enum Event {
     Forget(usize),
     /// The same while there is no agent; it is started afterwards.
     Alone(usize),
+    /// The same while ovsdb-server hangs, for longer than the agent waits for it.
+    WithoutOvsdb(usize),
+    /// The same while there is no ovs-vswitchd; it is started afterwards.
+    WithoutVswitchd(usize),
+    /// The same; the agent hangs and is replaced while the plugin, which has asked it, is kept from the processor.
+    Stalled(usize),
     /// A pod gets the other of two sets of labels.
     Relabel(usize),
     /// Another policy takes the place of what is there; 0 removes it.
@@ -55,6 +86,9 @@ impl Event {
             Self::Destroy(_) => "destroy",
             Self::Forget(_) => "forget",
             Self::Alone(_) => "alone",
+            Self::WithoutOvsdb(_) => "without-ovsdb",
+            Self::WithoutVswitchd(_) => "without-vswitchd",
+            Self::Stalled(_) => "stalled",
             Self::Relabel(_) => "relabel",
             Self::Policy(_) => "policy",
             Self::Controller => "controller",
@@ -72,7 +106,7 @@ impl Event {
     pub fn draw(random: &mut Random, at: &Start, kind: Option<&str>) -> Self {
         loop {
             let (free, there) = (at.slots(false), at.slots(true));
-            let event = match random.below(25) {
+            let event = match random.below(28) {
                 0..=4 if !free.is_empty() => Self::Add(random.pick(&free)),
                 5..=6 if !there.is_empty() => Self::Remove(random.pick(&there)),
                 7 if !there.is_empty() => Self::Forget(random.pick(&there)),
@@ -88,6 +122,10 @@ impl Event {
                 22 if random.percent(50) => Self::Full,
                 24 if random.percent(50) => Self::Renew,
                 23 if random.percent(50) && !there.is_empty() => Self::Alone(random.pick(&there)),
+                // These wait for seconds.
+                25 if random.percent(15) && !there.is_empty() => Self::WithoutOvsdb(random.pick(&there)),
+                26 if random.percent(15) && !there.is_empty() => Self::WithoutVswitchd(random.pick(&there)),
+                27 if random.percent(50) && !there.is_empty() => Self::Stalled(random.pick(&there)),
                 _ => continue,
             };
             if kind.is_none_or(|kind| kind == event.kind()) {
@@ -112,6 +150,9 @@ impl Event {
             "destroy" => Self::Destroy(below(SLOTS)?),
             "forget" => Self::Forget(below(SLOTS)?),
             "alone" => Self::Alone(below(SLOTS)?),
+            "without-ovsdb" => Self::WithoutOvsdb(below(SLOTS)?),
+            "without-vswitchd" => Self::WithoutVswitchd(below(SLOTS)?),
+            "stalled" => Self::Stalled(below(SLOTS)?),
             "relabel" => Self::Relabel(below(SLOTS)?),
             "policy" => Self::Policy(below(POLICIES)?),
             "controller" => Self::Controller,
@@ -135,6 +176,9 @@ impl fmt::Display for Event {
             | Self::Destroy(number)
             | Self::Forget(number)
             | Self::Alone(number)
+            | Self::WithoutOvsdb(number)
+            | Self::WithoutVswitchd(number)
+            | Self::Stalled(number)
             | Self::Relabel(number)
             | Self::Policy(number) => write!(formatter, "{} {number}", self.kind()),
             _ => formatter.write_str(self.kind()),
@@ -158,9 +202,13 @@ impl Start {
     pub fn after(&mut self, event: Event) {
         match event {
             Event::Add(slot) => self.pods[slot] = Some(false),
-            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) | Event::Alone(slot) => {
-                self.pods[slot] = None;
-            }
+            Event::Remove(slot)
+            | Event::Destroy(slot)
+            | Event::Forget(slot)
+            | Event::Alone(slot)
+            | Event::WithoutOvsdb(slot)
+            | Event::WithoutVswitchd(slot)
+            | Event::Stalled(slot) => self.pods[slot] = None,
             Event::Relabel(slot) => self.pods[slot] = self.pods[slot].map(|label| !label),
             Event::Policy(number) => self.policy = number,
             Event::Peer => self.peer = !self.peer,

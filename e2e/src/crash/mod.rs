@@ -14,6 +14,7 @@ mod coverage;
 mod disk;
 mod draw;
 mod event;
+mod leave;
 mod manifests;
 mod runtime;
 mod scene;

@@ -31,7 +31,7 @@ use crate::lab::{Daemon, Lab, Namespace, Options, PodPlan, get};
 /// How long the nodes may take to obey after all that happened. A pod without a controller waits 2 s for its identity.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks at the agent.
-const LOOK: Duration = Duration::from_millis(2);
+pub const LOOK: Duration = Duration::from_millis(2);
 
 /// A pod that is there.
 pub struct Living {
@@ -40,7 +40,7 @@ pub struct Living {
     /// None once it was ended before the pod's DEL.
     pub namespace: Option<Arc<Namespace>>,
     /// Those who listen in it.
-    listeners: JoinSet<()>,
+    pub listeners: JoinSet<()>,
 }
 
 /// The lab and what is known of it.
@@ -51,12 +51,12 @@ pub struct Scene {
     pub(super) pods: BTreeMap<usize, Living>,
     traffic: Traffic,
     start: Start,
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
     /// Counts sandboxes: each has a name of its own.
     sandboxes: usize,
     /// Counts full disks: each brings names that were never there.
     fills: usize,
-    armed: Armed,
+    pub(super) armed: Armed,
     disk: SmallDisk,
     pub(super) lab: Lab,
 }
@@ -192,9 +192,13 @@ impl Scene {
     async fn happen(&mut self, event: Event, armed: Option<&str>) -> Result<()> {
         match event {
             Event::Add(slot) => self.add(slot, armed).await?,
-            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) | Event::Alone(slot) => {
-                self.remove(slot, armed, event).await?;
-            }
+            Event::Remove(slot)
+            | Event::Destroy(slot)
+            | Event::Forget(slot)
+            | Event::Alone(slot)
+            | Event::WithoutOvsdb(slot)
+            | Event::WithoutVswitchd(slot)
+            | Event::Stalled(slot) => self.remove(slot, armed, event).await?,
             Event::Relabel(slot) => {
                 let other = self.start.pods[slot] == Some(false);
                 self.lab.source().write(&pod_file(slot), &manifest(slot, other))?;
@@ -280,32 +284,8 @@ impl Scene {
         }
     }
 
-    async fn remove(&mut self, slot: usize, armed: Option<&str>, how: Event) -> Result<()> {
-        let mut living = self.pods.remove(&slot).with_context(|| format!("there is no pod {slot}"))?;
-        if matches!(how, Event::Forget(_)) {
-            living.sandbox.path = PathBuf::new();
-        }
-        if matches!(how, Event::Destroy(_)) {
-            living.listeners.shutdown().await;
-            living.namespace = None;
-        }
-        if matches!(how, Event::Alone(_)) {
-            self.stop_agent()?;
-        }
-        let (runtime, sandbox, armed) = (self.runtime.clone(), living.sandbox.clone(), armed.map(str::to_owned));
-        let removed = tokio::task::spawn_blocking(move || runtime.remove(&sandbox, armed.as_deref()));
-        if matches!(how, Event::Alone(_)) {
-            // The plugin leaves a note for the agent that is to come.
-            removed.await.context("removing a pod panicked")??;
-            self.start_agent()?;
-        } else {
-            self.watched(removed).await?.context("removing a pod panicked")??;
-        }
-        self.lab.source().remove(&pod_file(slot))
-    }
-
     /// Waits for something, and starts the agent again when it stops at its point meanwhile.
-    async fn watched<T>(&mut self, waited_for: impl Future<Output = T>) -> Result<T> {
+    pub(super) async fn watched<T>(&mut self, waited_for: impl Future<Output = T>) -> Result<T> {
         tokio::pin!(waited_for);
         loop {
             tokio::select! {
@@ -327,7 +307,7 @@ impl Scene {
     }
 
     /// Ends the agent. It may have stopped at its point before.
-    fn stop_agent(&mut self) -> Result<()> {
+    pub(super) fn stop_agent(&mut self) -> Result<()> {
         let ended = self.lab.nodes_mut()[0].agent_mut().map_or(Ok(()), Daemon::check);
         self.lab.nodes_mut()[0].stop_agent();
         if self.armed.agent_has_stopped()? {
@@ -337,7 +317,7 @@ impl Scene {
     }
 
     /// Ends the agent if it runs, and starts it.
-    fn start_agent(&mut self) -> Result<()> {
+    pub(super) fn start_agent(&mut self) -> Result<()> {
         self.stop_agent()?;
         self.lab.start_agent(0)
     }
