@@ -10,6 +10,8 @@ use crate::oracle::random::Random;
 pub const SLOTS: usize = 4;
 /// How many policies there are to change to; number 0 is none.
 pub const POLICIES: usize = 6;
+/// How many controllers there are.
+pub const CONTROLLERS: usize = 2;
 
 /// The kinds of events there are.
 pub const KINDS: &[&str] = &[
@@ -24,6 +26,7 @@ pub const KINDS: &[&str] = &[
     "relabel",
     "policy",
     "controller",
+    "failover",
     "vswitchd",
     "agent",
     "forgetful",
@@ -59,8 +62,10 @@ pub enum Event {
     Relabel(usize),
     /// Another policy takes the place of what is there; 0 removes it.
     Policy(usize),
-    /// The controller is killed and started again.
+    /// Both controllers are killed and started again.
     Controller,
+    /// One of the controllers is killed and the policy changes; it is started again when the nodes obey the other.
+    Failover(usize),
     /// ovs-vswitchd is killed and started again.
     Vswitchd,
     /// The agent is killed and started again.
@@ -92,6 +97,7 @@ impl Event {
             Self::Relabel(_) => "relabel",
             Self::Policy(_) => "policy",
             Self::Controller => "controller",
+            Self::Failover(_) => "failover",
             Self::Vswitchd => "vswitchd",
             Self::Agent => "agent",
             Self::Forgetful => "forgetful",
@@ -106,7 +112,7 @@ impl Event {
     pub fn draw(random: &mut Random, at: &Start, kind: Option<&str>) -> Self {
         loop {
             let (free, there) = (at.slots(false), at.slots(true));
-            let event = match random.below(28) {
+            let event = match random.below(29) {
                 0..=4 if !free.is_empty() => Self::Add(random.pick(&free)),
                 5..=6 if !there.is_empty() => Self::Remove(random.pick(&there)),
                 7 if !there.is_empty() => Self::Forget(random.pick(&there)),
@@ -114,6 +120,7 @@ impl Event {
                 9..=10 if !there.is_empty() => Self::Relabel(random.pick(&there)),
                 11..=15 => Self::Policy((at.policy + random.between(1, POLICIES - 1)) % POLICIES),
                 16 => Self::Controller,
+                28 => Self::Failover(random.below(CONTROLLERS)),
                 17 => Self::Vswitchd,
                 18 => Self::Agent,
                 19 if random.percent(30) => Self::Forgetful,
@@ -156,6 +163,7 @@ impl Event {
             "relabel" => Self::Relabel(below(SLOTS)?),
             "policy" => Self::Policy(below(POLICIES)?),
             "controller" => Self::Controller,
+            "failover" => Self::Failover(below(CONTROLLERS)?),
             "vswitchd" => Self::Vswitchd,
             "agent" => Self::Agent,
             "forgetful" => Self::Forgetful,
@@ -180,7 +188,8 @@ impl fmt::Display for Event {
             | Self::WithoutVswitchd(number)
             | Self::Stalled(number)
             | Self::Relabel(number)
-            | Self::Policy(number) => write!(formatter, "{} {number}", self.kind()),
+            | Self::Policy(number)
+            | Self::Failover(number) => write!(formatter, "{} {number}", self.kind()),
             _ => formatter.write_str(self.kind()),
         }
     }
@@ -212,8 +221,8 @@ impl Start {
             Event::Relabel(slot) => self.pods[slot] = self.pods[slot].map(|label| !label),
             Event::Policy(number) => self.policy = number,
             Event::Peer => self.peer = !self.peer,
-            // After it the policy is another one.
-            Event::Full => self.policy = next_policy(self.policy),
+            // After these the policy is another one.
+            Event::Full | Event::Failover(_) => self.policy = next_policy(self.policy),
             Event::Controller | Event::Vswitchd | Event::Agent | Event::Forgetful | Event::Host | Event::Renew => {}
         }
     }
@@ -224,7 +233,7 @@ impl Start {
     }
 }
 
-/// The policy that is changed to on a full disk.
+/// The policy that is changed to on a full disk, and without one of the controllers.
 pub fn next_policy(policy: usize) -> usize {
     (policy + 1) % POLICIES
 }

@@ -1,4 +1,4 @@
-//! The lab of the draws: two nodes, a few pods that stay, up to [`SLOTS`] that come and go on `node-a`, whose agent and plugin
+//! The lab of the draws: two nodes, two controllers, a few pods that stay, up to [`SLOTS`] that come and go on `node-a`, whose agent and plugin
 //! are stopped, and packets that no policy here ever allows.
 //!
 //! Whoever works here is watched: an agent that stops at its point is started again at once, as a DaemonSet does, and then no
@@ -20,7 +20,7 @@ use super::armed::Armed;
 use super::coverage::Coverage;
 use super::disk::SmallDisk;
 use super::draw::Draw;
-use super::event::{Event, SLOTS, Start, next_policy};
+use super::event::{CONTROLLERS, Event, SLOTS, Start, next_policy};
 use super::manifests::{BASE, NODE, PEER, manifest, many, pod_file, policy};
 use super::runtime::{self, Runtime, Sandbox};
 use super::traffic::{PORT, Traffic};
@@ -66,6 +66,7 @@ impl Scene {
     pub async fn set(options: Options) -> Result<Self> {
         let cluster = complete(read_texts(vec![("base.yaml".to_owned(), BASE.to_owned())]));
         ensure!(cluster.invalid.is_empty(), "the base is refused: {}", cluster.invalid.join("; "));
+        let options = Options { controllers: CONTROLLERS, ..options };
         let mut lab = Lab::up(options, cluster.nodes.clone(), &cluster.files).await?;
         lab.settle().await?;
         let folder = lab.folder().to_owned();
@@ -203,9 +204,18 @@ impl Scene {
                 let other = self.start.pods[slot] == Some(false);
                 self.lab.source().write(&pod_file(slot), &manifest(slot, other))?;
             }
-            Event::Policy(0) => self.lab.source().remove("policy.yaml")?,
-            Event::Policy(number) => self.lab.source().write("policy.yaml", &policy(number)?)?,
-            Event::Controller => self.lab.start_controller(0)?,
+            Event::Policy(number) => self.change_policy(number)?,
+            Event::Controller => {
+                // Both are away before one is back.
+                (0..CONTROLLERS).try_for_each(|index| self.lab.stop_controller(index))?;
+                (0..CONTROLLERS).try_for_each(|index| self.lab.start_controller(index))?;
+            }
+            Event::Failover(index) => {
+                self.lab.stop_controller(index)?;
+                self.change_policy(next_policy(self.start.policy))?;
+                self.settle().await.with_context(|| format!("without controller {index}"))?;
+                self.lab.start_controller(index)?;
+            }
             Event::Vswitchd => self.lab.restart_switch(NODE)?,
             Event::Agent => self.start_agent()?,
             Event::Forgetful => {
@@ -225,6 +235,14 @@ impl Scene {
         }
         self.start.after(event);
         Ok(())
+    }
+
+    /// Another policy takes the place of what is there.
+    fn change_policy(&self, number: usize) -> Result<()> {
+        match number {
+            0 => self.lab.source().remove("policy.yaml"),
+            number => self.lab.source().write("policy.yaml", &policy(number)?),
+        }
     }
 
     /// Starts the agent again with a certificate that is due, and waits until it is renewed, whatever dies meanwhile.
@@ -251,10 +269,7 @@ impl Scene {
     async fn on_full_disk(&mut self) -> Result<()> {
         self.fills += 1;
         self.lab.source().write("many.yaml", &many(self.fills))?;
-        match next_policy(self.start.policy) {
-            0 => drop(self.lab.source().remove("policy.yaml")),
-            number => self.lab.source().write("policy.yaml", &policy(number)?)?,
-        }
+        self.change_policy(next_policy(self.start.policy))?;
         self.settle().await?;
         self.start_agent()?;
         self.settle().await?;
@@ -351,7 +366,8 @@ impl Scene {
         for (from, to) in [
             (folder.join(NODE).join("agent/agent.log"), "agent.log"),
             (folder.join(NODE).join("ovs/ovs-vswitchd.log"), "ovs-vswitchd.log"),
-            (folder.join("controller-0.log"), "controller.log"),
+            (folder.join("controller-0.log"), "controller-0.log"),
+            (folder.join("controller-1.log"), "controller-1.log"),
         ] {
             // A log that is not there says nothing.
             let _ = fs::copy(from, kept.join(to));
