@@ -3,10 +3,13 @@
 //!
 //! ```text
 //!  FERRANT_FAULT=ledger.append.written:3     stops at the third passing of that point
-//!  FERRANT_FAULT=@FILE                       the same, said by a file that may change while the process runs
+//!  FERRANT_FAULT=@FILE                       the same, said by a file that may change while the process runs; it is locked (shared)
+//!                                            from the moment it is read until the process has gone on or stopped
 //!  FERRANT_FAULT_HIT=FILE                    where the point's name is written before the process stops
 //!  FERRANT_FAULT_TRACE=FILE                  where every passing leaves a line
 //! ```
+//!
+//! Who locks the file for itself and empties it knows that no process stops afterwards.
 //!
 //! Only builds with debug assertions look at these; in a release build [`point`] is nothing. What it is not: a way to make an
 //! operation fail. A process that stops here has seen nothing go wrong, so nothing cleans up after it.
@@ -41,9 +44,9 @@ fn parse(text: &str) -> Option<(&str, u32)> {
 
 #[cfg(debug_assertions)]
 mod armed {
-    use std::fs::{self, OpenOptions};
-    use std::io::Write;
-    use std::path::PathBuf;
+    use std::fs::{File, OpenOptions};
+    use std::io::{Read, Write};
+    use std::path::{Path, PathBuf};
     use std::sync::{LazyLock, Mutex, PoisonError};
 
     use super::parse;
@@ -82,11 +85,10 @@ mod armed {
         if let Some(trace) = &ARMED.trace {
             append(trace, name);
         }
-        let asked = match &ARMED.asked {
+        let (asked, _held) = match &ARMED.asked {
             Asked::Nobody => return,
-            Asked::Fixed(text) => text.clone(),
-            // A file that is not there asks for nothing.
-            Asked::File(path) => fs::read_to_string(path).unwrap_or_default(),
+            Asked::Fixed(text) => (text.clone(), None),
+            Asked::File(path) => hold(path),
         };
         let mut counting = ARMED.counting.lock().unwrap_or_else(PoisonError::into_inner);
         if counting.0 != asked {
@@ -101,6 +103,14 @@ mod armed {
         if *passed == passing {
             stop(name);
         }
+    }
+
+    /// What a file asks for, which stays locked as long as what is returned lives. One that is not there asks for nothing.
+    fn hold(path: &Path) -> (String, Option<File>) {
+        let Ok(mut file) = File::open(path) else { return (String::new(), None) };
+        let mut asked = String::new();
+        let read = file.lock_shared().and_then(|()| file.read_to_string(&mut asked));
+        if read.is_err() { (String::new(), None) } else { (asked, Some(file)) }
     }
 
     fn stop(name: &str) -> ! {

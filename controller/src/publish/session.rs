@@ -53,9 +53,12 @@ pub(super) struct Session {
     acknowledged: u64,
     /// The source's version in the last frame sent.
     sent_version: u64,
-    /// Up to which change the last frame told, and the last Head; none before the first.
+    /// Up to which change the last frame told; none before the first.
     frame_told: Option<u64>,
+    /// Up to which change the agent was told how new this controller is, by frames and Heads; none before the first. A frame may
+    /// be dropped on its way, and then has told nothing: up to which change it was told for certain.
     head_told: Option<u64>,
+    head_certain: Option<u64>,
     /// The frames that the switch does not obey yet: number, and the change up to which it told.
     unrealised: VecDeque<(u64, u64)>,
     /// What the agent has covers all changes up to this one; what its switch obeys, up to that one.
@@ -98,6 +101,7 @@ impl Session {
             sent_version: 0,
             frame_told: None,
             head_told: None,
+            head_certain: None,
             unrealised: VecDeque::new(),
             covered: 0,
             realised_change: 0,
@@ -167,6 +171,9 @@ impl Session {
         if frame > self.sent {
             warn!(node = %self.node, frame, sent = self.sent, "an agent acknowledges a frame that it was not sent; ignored");
             return;
+        }
+        if frame == self.sent {
+            self.head_certain = self.head_certain.max(self.frame_told);
         }
         self.acknowledged = self.acknowledged.max(frame);
         let told = self.unrealised.iter().rev().find(|(number, _)| *number <= frame).map(|(_, change)| *change);
@@ -267,11 +274,14 @@ impl Session {
     /// Says how new this controller is, where that has changed.
     pub fn head(&mut self, sources: &mut Sources<'_>, due: bool) {
         let change = sources.state.change();
-        if self.protocol < 2 || self.head_told == Some(change) || (self.head_told.is_some() && !due) {
+        // A frame that is on its way tells it too.
+        let told = if self.acknowledged == self.sent { self.head_certain } else { self.head_told };
+        if self.protocol < 2 || told == Some(change) || (told.is_some() && !due) {
             return;
         }
         let complete = self.is_complete();
-        let told = self.head_told.replace(change);
+        self.head_told = Some(change);
+        let told = self.head_certain.replace(change);
         let (state, versions, protocol) = (sources.state, &mut *sources.versions, self.protocol);
         self.outbox.head(told, |since| Head {
             since,

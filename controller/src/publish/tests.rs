@@ -172,3 +172,47 @@ fn what_a_silent_agent_costs_is_bounded_by_objects_not_by_changes() {
     let session = &publish.sessions()[&agent.node].pending();
     assert!(*session <= 6, "{session} objects wait: a posture, a group, an isolation, and three rules");
 }
+
+/// The Heads that wait in a stream: since which change each tells, and up to which.
+fn heads(frames: &mut Drain) -> Vec<(Option<u64>, u64)> {
+    let mut heads = Vec::new();
+    while let Some(Ok(next)) = frames.try_next() {
+        if let Outgoing::Head(head) = next {
+            heads.push((head.since, head.number));
+        }
+    }
+    heads
+}
+
+#[test]
+fn what_a_dropped_frame_has_told_is_told_again() {
+    let mut state = State::default();
+    state.apply(SourceEvent::InSync(true), &mut Changed::default());
+    let (plan, mut publish) = (Plan::of(&state), Publish::default());
+    let (outbox, mut frames) = outbox();
+    let (id, node) = (SessionId(1), NodeName(Text::from("n1")));
+    let (boot, seen, pods) = (Bytes::new(), vec![], vec![]);
+    let connected = Connected { node, protocol: 2, boot, sequence: 0, last: 0, seen, pods, outbox };
+    publish.connect(id, connected, Bytes::new());
+    let mut said = |publish: &mut Publish, state: &State| {
+        publish.send(state, &plan, true);
+        heads(&mut frames)
+    };
+    let first = state.change();
+    assert_eq!(said(&mut publish, &state), [(None, first)]);
+    publish.take(id, 1, None);
+    assert_eq!(said(&mut publish, &state), [], "a frame is sent");
+    publish.acknowledged(id, 1, 0);
+    state.apply(SourceEvent::Version(2), &mut Changed::default());
+    let second = state.change();
+    assert_eq!(said(&mut publish, &state), [], "the next frame tells it");
+    // It is on its way when the agent turns to another controller, and passes it over.
+    publish.listen(id);
+    assert_eq!(said(&mut publish, &state), [(Some(first), second)]);
+    publish.take(id, 2, None);
+    state.apply(SourceEvent::Version(3), &mut Changed::default());
+    assert_eq!(said(&mut publish, &state), []);
+    publish.acknowledged(id, 3, 0);
+    publish.listen(id);
+    assert_eq!(said(&mut publish, &state), [], "a frame that has arrived has told it");
+}

@@ -2,163 +2,20 @@
 
 use std::fmt;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::coverage::Coverage;
+use super::event::{Event, OF_A_POD, POLICIES, SLOTS, Start};
 use crate::oracle::random::Random;
 
-/// How many pods may come and go.
-pub const SLOTS: usize = 4;
-/// How many policies there are to change to; number 0 is none.
-pub const POLICIES: usize = 6;
 /// Passings beyond this are not drawn.
 const PASSINGS: u32 = 8;
-
-/// Something that happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A pod is added through CNI.
-    Add(usize),
-    /// A pod is removed through CNI.
-    Remove(usize),
-    /// The same, its network namespace being gone already.
-    Destroy(usize),
-    /// The same, the runtime having forgotten its network namespace, which is there.
-    Forget(usize),
-    /// The same while there is no agent; it is started afterwards.
-    Alone(usize),
-    /// A pod gets the other of two sets of labels.
-    Relabel(usize),
-    /// Another policy takes the place of what is there; 0 removes it.
-    Policy(usize),
-    /// The controller is killed and started again.
-    Controller,
-    /// ovs-vswitchd is killed and started again.
-    Vswitchd,
-    /// The agent is killed and started again.
-    Agent,
-    /// The agent is killed, loses what it kept on disk, and is started again.
-    Forgetful,
-    /// Another node joins the cluster, or leaves it.
-    Peer,
-    /// Somebody takes addresses, routes and rules from the node and changes its settings, and the agent is killed and started again.
-    Host,
-    /// The agent is killed, its certificate is one that is to be renewed at once, and it is started again.
-    Renew,
-    /// The disk on which the agent keeps what it keeps is full while policies change.
-    Full,
-}
-
-impl Event {
-    /// What it is, whatever it is done to: the same kind passes the same points.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::Add(_) => "add",
-            Self::Remove(_) => "remove",
-            Self::Destroy(_) => "destroy",
-            Self::Forget(_) => "forget",
-            Self::Alone(_) => "alone",
-            Self::Relabel(_) => "relabel",
-            Self::Policy(_) => "policy",
-            Self::Controller => "controller",
-            Self::Vswitchd => "vswitchd",
-            Self::Agent => "agent",
-            Self::Forgetful => "forgetful",
-            Self::Peer => "peer",
-            Self::Host => "host",
-            Self::Renew => "renew",
-            Self::Full => "full",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        let mut words = text.split_whitespace();
-        let kind = words.next().context("an event is missing between two commas")?;
-        let number = words.next().map(str::parse::<usize>).transpose().with_context(|| format!("`{text}`"))?;
-        let below = |end: usize| {
-            let number = number.with_context(|| format!("`{text}`: a number belongs behind it"))?;
-            ensure!(number < end, "`{text}`: below {end}");
-            Ok(number)
-        };
-        Ok(match kind {
-            "add" => Self::Add(below(SLOTS)?),
-            "remove" => Self::Remove(below(SLOTS)?),
-            "destroy" => Self::Destroy(below(SLOTS)?),
-            "forget" => Self::Forget(below(SLOTS)?),
-            "alone" => Self::Alone(below(SLOTS)?),
-            "relabel" => Self::Relabel(below(SLOTS)?),
-            "policy" => Self::Policy(below(POLICIES)?),
-            "controller" => Self::Controller,
-            "vswitchd" => Self::Vswitchd,
-            "agent" => Self::Agent,
-            "forgetful" => Self::Forgetful,
-            "peer" => Self::Peer,
-            "host" => Self::Host,
-            "renew" => Self::Renew,
-            "full" => Self::Full,
-            _ => bail!("`{text}` is no event"),
-        })
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Add(number)
-            | Self::Remove(number)
-            | Self::Destroy(number)
-            | Self::Forget(number)
-            | Self::Alone(number)
-            | Self::Relabel(number)
-            | Self::Policy(number) => write!(formatter, "{} {number}", self.kind()),
-            _ => formatter.write_str(self.kind()),
-        }
-    }
-}
 
 /// An event, and whether it is waited for until every node obeys before the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     pub event: Event,
     pub waited_for: bool,
-}
-
-/// What there is when a draw begins, as far as draws change it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Start {
-    /// For each pod that is there, which of the two sets of labels it has.
-    pub pods: [Option<bool>; SLOTS],
-    /// The policy.
-    pub policy: usize,
-    /// Whether the other node has joined.
-    pub peer: bool,
-}
-
-impl Start {
-    /// What there is after an event.
-    pub fn after(&mut self, event: Event) {
-        match event {
-            Event::Add(slot) => self.pods[slot] = Some(false),
-            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) | Event::Alone(slot) => {
-                self.pods[slot] = None;
-            }
-            Event::Relabel(slot) => self.pods[slot] = self.pods[slot].map(|label| !label),
-            Event::Policy(number) => self.policy = number,
-            Event::Peer => self.peer = !self.peer,
-            // After it the policy is another one.
-            Event::Full => self.policy = next_policy(self.policy),
-            Event::Controller | Event::Vswitchd | Event::Agent | Event::Forgetful | Event::Host | Event::Renew => {}
-        }
-    }
-
-    fn slots(&self, there: bool) -> Vec<usize> {
-        (0..SLOTS).filter(|slot| self.pods[*slot].is_some() == there).collect()
-    }
-}
-
-/// The policy that is changed to on a full disk.
-pub fn next_policy(policy: usize) -> usize {
-    (policy + 1) % POLICIES
 }
 
 /// A draw.
@@ -183,25 +40,27 @@ impl Draw {
                 let (point, passing, twice) = parse_point(text)?;
                 (point, Some(passing), twice)
             }
-            None => (coverage.choose(random), None, random.percent(15)),
+            None => (coverage.choose(random).to_owned(), None, random.percent(15)),
         };
         let mut at = start.clone();
         let count = random.between(1, 4);
         let passes = coverage.kinds(&point);
+        // Where nothing is known to pass it, it may be what has hardly happened yet.
+        let (kind, most) =
+            if passes.is_empty() { (random.pick(&coverage.least_known()), 1) } else { random.pick(&passes) };
         let decisive = random.below(count);
         let mut steps = Vec::new();
-        let mut most = 1;
         for number in 0..count {
-            let mut event = event(random, &at, None);
-            if number == decisive && !passes.is_empty() {
-                let (kind, times) = random.pick(&passes);
-                event = event_of(random, &mut at, &mut steps, kind).unwrap_or(event);
-                most = times;
-            }
+            let event = if number == decisive {
+                event_of(random, &mut at, &mut steps, kind)
+            } else {
+                Event::draw(random, &at, None)
+            };
             at.after(event);
             steps.push(Step { event, waited_for: random.percent(60) });
         }
-        let later = random.percent(50);
+        // A point that has not been hit is hit at its first passing.
+        let later = coverage.has_hit(&point) && random.percent(50);
         let drawn = if later { 1 + u32::try_from(random.below(most.min(PASSINGS) as usize)).unwrap_or(0) } else { 1 };
         Ok(Self { point, passing: passing.unwrap_or(drawn), twice, start: start.clone(), steps })
     }
@@ -276,52 +135,23 @@ fn parse_point(text: &str) -> Result<(String, u32, bool)> {
     Ok((name.to_owned(), passing.parse().with_context(|| format!("the passing in {text}"))?, twice))
 }
 
-/// An event that can happen now, of a kind when one is given.
-fn event(random: &mut Random, at: &Start, kind: Option<&str>) -> Event {
-    loop {
-        let (free, there) = (at.slots(false), at.slots(true));
-        let event = match random.below(25) {
-            0..=4 if !free.is_empty() => Event::Add(random.pick(&free)),
-            5..=6 if !there.is_empty() => Event::Remove(random.pick(&there)),
-            7 if !there.is_empty() => Event::Forget(random.pick(&there)),
-            8 if !there.is_empty() => Event::Destroy(random.pick(&there)),
-            9..=10 if !there.is_empty() => Event::Relabel(random.pick(&there)),
-            11..=15 => Event::Policy((at.policy + random.between(1, POLICIES - 1)) % POLICIES),
-            16 => Event::Controller,
-            17 => Event::Vswitchd,
-            18 => Event::Agent,
-            19 if random.percent(30) => Event::Forgetful,
-            20 => Event::Peer,
-            21 if random.percent(50) => Event::Host,
-            22 if random.percent(50) => Event::Full,
-            24 if random.percent(50) => Event::Renew,
-            23 if random.percent(50) && !there.is_empty() => Event::Alone(random.pick(&there)),
-            _ => continue,
-        };
-        if kind.is_none_or(|kind| kind == event.kind()) {
-            return event;
-        }
-    }
-}
-
 /// An event of this kind; what it needs happens before it.
-fn event_of(random: &mut Random, at: &mut Start, steps: &mut Vec<Step>, kind: &str) -> Option<Event> {
+fn event_of(random: &mut Random, at: &mut Start, steps: &mut Vec<Step>, kind: &str) -> Event {
     let needed = match kind {
         "add" if at.slots(false).is_empty() => Some(Event::Remove(random.below(SLOTS))),
-        "remove" | "destroy" | "forget" | "alone" | "relabel" if at.slots(true).is_empty() => {
-            Some(Event::Add(random.below(SLOTS)))
-        }
+        _ if OF_A_POD.contains(&kind) && at.slots(true).is_empty() => Some(Event::Add(random.below(SLOTS))),
         _ => None,
     };
     if let Some(event) = needed {
         at.after(event);
         steps.push(Step { event, waited_for: true });
     }
-    Some(event(random, at, Some(kind)))
+    Event::draw(random, at, Some(kind))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::KINDS;
     use super::*;
 
     #[test]
@@ -353,6 +183,9 @@ mod tests {
                     | Event::Destroy(slot)
                     | Event::Forget(slot)
                     | Event::Alone(slot)
+                    | Event::WithoutOvsdb(slot)
+                    | Event::WithoutVswitchd(slot)
+                    | Event::Stalled(slot)
                     | Event::Relabel(slot) => {
                         assert!(start.pods[slot].is_some());
                     }
@@ -362,6 +195,28 @@ mod tests {
                 start.after(step.event);
             }
         }
+    }
+
+    #[test]
+    fn every_kind_of_event_is_drawn_and_read_back() {
+        let mut random = Random::new(5);
+        let start = Start { pods: [Some(true), None, None, None], ..Start::default() };
+        for kind in KINDS {
+            let event = Event::draw(&mut random, &start, Some(kind));
+            assert_eq!(event.kind(), *kind);
+            assert_eq!(Event::parse(&event.to_string()).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn what_nobody_knows_yet_is_tried_soon() {
+        let (mut random, mut coverage) = (Random::new(1), Coverage::default());
+        for _ in 0..200 {
+            let draw = Draw::next(&mut random, &Start::default(), &coverage, None).unwrap();
+            draw.steps.iter().for_each(|step| coverage.passed(step.event.kind(), ""));
+        }
+        let happened = coverage.happened();
+        assert!(happened.values().all(|count| *count > 0), "{happened:?}");
     }
 
     #[test]

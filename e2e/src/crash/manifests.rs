@@ -54,7 +54,7 @@ pub fn many(number: usize) -> String {
 mod tests {
     use super::*;
     use crate::cluster::{complete, read_texts};
-    use crate::crash::draw::POLICIES;
+    use crate::crash::event::POLICIES;
 
     #[test]
     fn manifests_are_what_a_cluster_would_take() {

@@ -9,9 +9,12 @@
 //! One lab serves many draws. Draws favour points that have not been hit; which event passes which point is learnt from the
 //! points that the processes say they pass. A draw is told as a line that repeats it.
 
+mod armed;
 mod coverage;
 mod disk;
 mod draw;
+mod event;
+mod leave;
 mod manifests;
 mod runtime;
 mod scene;
@@ -64,6 +67,35 @@ struct Figures {
     fewest_denied: Option<u64>,
     failed_draws: usize,
     left_behind: usize,
+}
+
+impl Figures {
+    /// What was promised and not kept, given the points that should have been hit.
+    fn broken(&self, not_hit: &[&str]) -> Vec<String> {
+        let verdict = &self.verdict;
+        let none = [
+            ("draws failed", self.failed_draws),
+            ("things were left behind", self.left_behind),
+            ("flows were stale", verdict.stale_flows),
+            ("flows were missing", verdict.missing_flows),
+            ("flows or objects were planned otherwise anew", verdict.recompute_differences),
+            ("addresses leaked", verdict.leaked_addresses),
+            ("links leaked", verdict.leaked_links),
+            ("allowed packets, or pods, were lost", verdict.not_allowed),
+        ];
+        let mut broken: Vec<String> =
+            none.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect();
+        if verdict.forbidden > 0 {
+            broken.push(format!("{} packets arrived that policy denies", verdict.forbidden));
+        }
+        if self.fewest_denied.is_none_or(|fewest| fewest == 0) {
+            broken.push("a draw sent no packet that policy denies: it proves nothing".to_owned());
+        }
+        if !not_hit.is_empty() {
+            broken.push(format!("no process stopped at {}", not_hit.join(", ")));
+        }
+        broken
+    }
 }
 
 /// Runs it; true when no draw left anything wrong.
@@ -129,9 +161,10 @@ async fn play(scene: &mut Scene, draw: &Draw, coverage: &mut Coverage, figures: 
 fn report(arguments: &Arguments, coverage: &Coverage, figures: &Figures, start: Instant) -> bool {
     let hit = coverage.hit();
     let not_hit: Vec<&str> = fault::POINTS.iter().copied().filter(|point| !hit.contains(point)).collect();
-    let every = arguments.draws < EVERY_POINT || arguments.point.is_some() || not_hit.is_empty();
-    let sent = figures.fewest_denied.is_some_and(|fewest| fewest > 0);
-    let clean = figures.failed_draws == 0 && figures.left_behind == 0 && every && sent;
+    let any_point = arguments.point.is_none() && arguments.events.is_none();
+    let every_point = any_point && arguments.draws >= EVERY_POINT;
+    let broken = figures.broken(if every_point { &not_hit } else { &[] });
+    broken.iter().for_each(|broken| say(broken));
     let verdict = &figures.verdict;
     let own: Value = json!({
         "seed": arguments.seed,
@@ -156,5 +189,37 @@ fn report(arguments: &Arguments, coverage: &Coverage, figures: &Figures, start: 
         "seconds": start.elapsed().as_secs(),
     });
     println!("{own}");
-    clean
+    broken.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_keeps_its_promises_only_when_nothing_is_wrong_and_all_was_tried() {
+        let good = || Figures { fewest_denied: Some(1), ..Figures::default() };
+        assert_eq!(good().broken(&[]), Vec::<String>::new());
+        let with = |change: fn(&mut Figures)| {
+            let mut figures = good();
+            change(&mut figures);
+            figures.broken(&[])
+        };
+        for broken in [
+            with(|figures| figures.fewest_denied = None),
+            with(|figures| figures.fewest_denied = Some(0)),
+            with(|figures| figures.failed_draws = 1),
+            with(|figures| figures.left_behind = 1),
+            with(|figures| figures.verdict.forbidden = 1),
+            with(|figures| figures.verdict.stale_flows = 1),
+            with(|figures| figures.verdict.missing_flows = 1),
+            with(|figures| figures.verdict.recompute_differences = 1),
+            with(|figures| figures.verdict.leaked_addresses = 1),
+            with(|figures| figures.verdict.leaked_links = 1),
+            with(|figures| figures.verdict.not_allowed = 1),
+            good().broken(&["cni.answer.before"]),
+        ] {
+            assert_eq!(broken.len(), 1, "{broken:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use crate::lab::{Namespace, run_for_output};
+use crate::lab::{Namespace, Tool};
 
 /// How long a pod may take to come or go, every attempt included.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -49,29 +49,34 @@ enum Answer {
 impl Runtime {
     /// One ADD; the addresses, or none when it failed or was killed. Then whatever is left is removed before this returns.
     pub fn add(&self, sandbox: &Sandbox, armed: Option<&str>) -> Result<Option<Vec<IpAddr>>> {
-        match self.call("ADD", sandbox, armed)? {
+        match answer(self.start("ADD", sandbox, armed)?)? {
             Answer::Success(answer) => addresses(&answer).map(Some),
             Answer::Failure(_) => {
-                self.remove(sandbox, None)?;
+                self.removed(sandbox, self.start_remove(sandbox, None)?)?;
                 Ok(None)
             }
         }
     }
 
-    /// DEL, until it succeeds. Only the first attempt is armed.
-    pub fn remove(&self, sandbox: &Sandbox, armed: Option<&str>) -> Result<()> {
+    /// Starts a DEL.
+    pub fn start_remove(&self, sandbox: &Sandbox, armed: Option<&str>) -> Result<Tool> {
+        self.start("DEL", sandbox, armed)
+    }
+
+    /// The end of a DEL that was started, and more of them until one succeeds.
+    pub fn removed(&self, sandbox: &Sandbox, mut call: Tool) -> Result<()> {
         let start = Instant::now();
-        let mut armed = armed;
         loop {
-            match self.call("DEL", sandbox, armed.take())? {
+            match answer(call)? {
                 Answer::Success(_) => return Ok(()),
                 Answer::Failure(why) if start.elapsed() > PATIENCE => bail!("CNI DEL of {} fails: {why}", sandbox.pod),
                 Answer::Failure(_) => std::thread::sleep(AGAIN),
             }
+            call = self.start_remove(sandbox, None)?;
         }
     }
 
-    fn call(&self, command: &str, sandbox: &Sandbox, armed: Option<&str>) -> Result<Answer> {
+    fn start(&self, command: &str, sandbox: &Sandbox, armed: Option<&str>) -> Result<Tool> {
         let configuration = json!({
             "cniVersion": "1.1.0",
             "name": "ferrant",
@@ -100,15 +105,20 @@ impl Runtime {
             environment.push(("FERRANT_FAULT", armed.to_owned()));
         }
         let program = self.plugin.display().to_string();
-        let output = run_for_output(&self.node, &[&program], &environment, &configuration.to_string())?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if output.status.success() {
-            let answer = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? };
-            return Ok(Answer::Success(answer));
-        }
-        let errors = String::from_utf8_lossy(&output.stderr);
-        Ok(Answer::Failure(format!("{}: {} {}", output.status, text.trim_end(), errors.trim_end())))
+        Tool::start(&self.node, &[&program], &environment, &configuration.to_string())
     }
+}
+
+/// What a plugin says in the end.
+fn answer(call: Tool) -> Result<Answer> {
+    let output = call.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() {
+        let answer = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? };
+        return Ok(Answer::Success(answer));
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Ok(Answer::Failure(format!("{}: {} {}", output.status, text.trim_end(), errors.trim_end())))
 }
 
 fn addresses(answer: &Value) -> Result<Vec<IpAddr>> {

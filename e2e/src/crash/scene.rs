@@ -1,4 +1,4 @@
-//! The lab of the draws: two nodes, a few pods that stay, up to [`SLOTS`] that come and go on `node-a`, whose agent and plugin
+//! The lab of the draws: two nodes, two controllers, a few pods that stay, up to [`SLOTS`] that come and go on `node-a`, whose agent and plugin
 //! are stopped, and packets that no policy here ever allows.
 //!
 //! Whoever works here is watched: an agent that stops at its point is started again at once, as a DaemonSet does, and then no
@@ -16,22 +16,22 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::armed::Armed;
 use super::coverage::Coverage;
 use super::disk::SmallDisk;
-use super::draw::{Draw, Event, SLOTS, Start, next_policy};
+use super::draw::Draw;
+use super::event::{CONTROLLERS, Event, SLOTS, Start, next_policy};
 use super::manifests::{BASE, NODE, PEER, manifest, many, pod_file, policy};
 use super::runtime::{self, Runtime, Sandbox};
 use super::traffic::{PORT, Traffic};
 use super::upset::upset;
 use crate::cluster::{complete, read_texts};
-use crate::lab::{Lab, Namespace, Options, PodPlan, get};
+use crate::lab::{Daemon, Lab, Namespace, Options, PodPlan, get};
 
 /// How long the nodes may take to obey after all that happened. A pod without a controller waits 2 s for its identity.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
-/// For how long a process may still be between reading what it is to do and doing it.
-const DISARMED: Duration = Duration::from_millis(10);
 /// Between two looks at the agent.
-const LOOK: Duration = Duration::from_millis(2);
+pub const LOOK: Duration = Duration::from_millis(2);
 
 /// A pod that is there.
 pub struct Living {
@@ -40,7 +40,7 @@ pub struct Living {
     /// None once it was ended before the pod's DEL.
     pub namespace: Option<Arc<Namespace>>,
     /// Those who listen in it.
-    listeners: JoinSet<()>,
+    pub listeners: JoinSet<()>,
 }
 
 /// The lab and what is known of it.
@@ -51,17 +51,12 @@ pub struct Scene {
     pub(super) pods: BTreeMap<usize, Living>,
     traffic: Traffic,
     start: Start,
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
     /// Counts sandboxes: each has a name of its own.
     sandboxes: usize,
     /// Counts full disks: each brings names that were never there.
     fills: usize,
-    /// How often the agent, or the plugin, has stopped at the point.
-    stops: usize,
-    /// How often it is to.
-    wanted_stops: usize,
-    /// How often it was started again for that.
-    restarts: usize,
+    pub(super) armed: Armed,
     disk: SmallDisk,
     pub(super) lab: Lab,
 }
@@ -71,17 +66,13 @@ impl Scene {
     pub async fn set(options: Options) -> Result<Self> {
         let cluster = complete(read_texts(vec![("base.yaml".to_owned(), BASE.to_owned())]));
         ensure!(cluster.invalid.is_empty(), "the base is refused: {}", cluster.invalid.join("; "));
+        let options = Options { controllers: CONTROLLERS, ..options };
         let mut lab = Lab::up(options, cluster.nodes.clone(), &cluster.files).await?;
         lab.settle().await?;
         let folder = lab.folder().to_owned();
-        let at = |name: &str| folder.join(name).display().to_string();
-        let environment = vec![
-            ("FERRANT_FAULT", format!("@{}", at("fault"))),
-            ("FERRANT_FAULT_HIT", at("fault.hit")),
-            ("FERRANT_FAULT_TRACE", at("fault.trace")),
-        ];
+        let armed = Armed::in_folder(&folder);
         lab.nodes_mut()[0].stop_agent();
-        lab.nodes_mut()[0].set_agent_environment(environment);
+        lab.nodes_mut()[0].set_agent_environment(armed.environment());
         let disk = SmallDisk::at(folder.join(NODE).join("agent"))?;
         lab.restart_agent(NODE).await?;
         lab.attach(cluster.pods.clone()).await?;
@@ -91,8 +82,8 @@ impl Scene {
             node: lab.node(NODE)?.namespace().clone(),
             plugin: plugin.program,
             agent_socket: plugin.agent_socket,
-            hit: folder.join("fault.hit"),
-            trace: folder.join("fault.trace"),
+            hit: armed.hit.clone(),
+            trace: armed.trace.clone(),
         };
         let mut scene = Self {
             senders: JoinSet::new(),
@@ -103,9 +94,7 @@ impl Scene {
             runtime,
             sandboxes: 0,
             fills: 0,
-            stops: 0,
-            wanted_stops: 1,
-            restarts: 0,
+            armed,
             disk,
             lab,
         };
@@ -177,64 +166,69 @@ impl Scene {
 
     /// Plays a draw to its end, when every node obeys; whether a process stopped at the point.
     pub async fn play(&mut self, draw: &Draw, coverage: &mut Coverage) -> Result<bool> {
-        (self.stops, self.wanted_stops, self.restarts) = (0, 1 + usize::from(draw.twice), 0);
-        let _ = fs::remove_file(&self.runtime.hit);
         self.disk.shorten_log()?;
-        let armed = draw.stops_plugin().then(|| draw.armed());
-        if armed.is_none() && !draw.point.is_empty() {
-            fs::write(self.arm_file(), draw.armed())?;
-        }
+        self.armed.arm(draw)?;
         for step in &draw.steps {
-            let armed = armed.clone().filter(|_| self.stops < self.wanted_stops);
-            let outcome = self.happen(step.event, armed.as_deref()).await;
+            let plugin = self.armed.of_plugin()?;
+            let outcome = self.happen(step.event, plugin.as_deref()).await;
             outcome.with_context(|| format!("at `{}`", step.event))?;
-            self.note_stop()?;
             if step.waited_for {
                 self.settle().await.with_context(|| format!("after `{}`", step.event))?;
             }
-            coverage.passed(step.event.kind(), &self.take_trace());
+            coverage.passed(step.event.kind(), &self.armed.take_trace());
         }
         self.settle().await.context("after all of it")?;
-        // It may be stopping just now.
-        let stops = self.stops;
-        let _ = fs::remove_file(self.arm_file());
-        self.watched(tokio::time::sleep(DISARMED)).await?;
-        self.note_stop()?;
-        if self.stops != stops {
+        // Nobody stops from here on: what is asked next is answered. One that has stopped just now is started again first.
+        self.armed.disarm()?;
+        if self.look()? {
             self.settle().await.context("after it stopped at the end")?;
         }
+        let stopped = self.armed.has_stopped()?;
         if !draw.point.is_empty() {
-            coverage.note(&draw.point, self.stops > 0);
+            coverage.note(&draw.point, stopped);
         }
-        Ok(self.stops > 0)
+        Ok(stopped)
     }
 
     async fn happen(&mut self, event: Event, armed: Option<&str>) -> Result<()> {
         match event {
             Event::Add(slot) => self.add(slot, armed).await?,
-            Event::Remove(slot) | Event::Destroy(slot) | Event::Forget(slot) | Event::Alone(slot) => {
-                self.remove(slot, armed, event).await?;
-            }
+            Event::Remove(slot)
+            | Event::Destroy(slot)
+            | Event::Forget(slot)
+            | Event::Alone(slot)
+            | Event::WithoutOvsdb(slot)
+            | Event::WithoutVswitchd(slot)
+            | Event::Stalled(slot) => self.remove(slot, armed, event).await?,
             Event::Relabel(slot) => {
                 let other = self.start.pods[slot] == Some(false);
                 self.lab.source().write(&pod_file(slot), &manifest(slot, other))?;
             }
-            Event::Policy(0) => self.lab.source().remove("policy.yaml")?,
-            Event::Policy(number) => self.lab.source().write("policy.yaml", &policy(number)?)?,
-            Event::Controller => self.lab.start_controller(0)?,
+            Event::Policy(number) => self.change_policy(number)?,
+            Event::Controller => {
+                // Both are away before one is back.
+                (0..CONTROLLERS).try_for_each(|index| self.lab.stop_controller(index))?;
+                (0..CONTROLLERS).try_for_each(|index| self.lab.start_controller(index))?;
+            }
+            Event::Failover(index) => {
+                self.lab.stop_controller(index)?;
+                self.change_policy(next_policy(self.start.policy))?;
+                self.settle().await.with_context(|| format!("without controller {index}"))?;
+                self.lab.start_controller(index)?;
+            }
             Event::Vswitchd => self.lab.restart_switch(NODE)?,
-            Event::Agent => self.lab.start_agent(0)?,
+            Event::Agent => self.start_agent()?,
             Event::Forgetful => {
-                self.lab.nodes_mut()[0].stop_agent();
+                self.stop_agent()?;
                 self.disk.empty()?;
-                self.lab.start_agent(0)?;
+                self.start_agent()?;
             }
             Event::Peer if self.start.peer => self.lab.source().remove("peer.yaml")?,
             Event::Peer => self.lab.source().write("peer.yaml", PEER)?,
             Event::Host => {
-                self.lab.nodes_mut()[0].stop_agent();
+                self.stop_agent()?;
                 upset(self.lab.nodes()[0].namespace())?;
-                self.lab.start_agent(0)?;
+                self.start_agent()?;
             }
             Event::Full => self.fill_disk().await?,
             Event::Renew => self.renew().await?,
@@ -243,11 +237,19 @@ impl Scene {
         Ok(())
     }
 
+    /// Another policy takes the place of what is there.
+    fn change_policy(&self, number: usize) -> Result<()> {
+        match number {
+            0 => self.lab.source().remove("policy.yaml"),
+            number => self.lab.source().write("policy.yaml", &policy(number)?),
+        }
+    }
+
     /// Starts the agent again with a certificate that is due, and waits until it is renewed, whatever dies meanwhile.
     async fn renew(&mut self) -> Result<()> {
-        self.lab.nodes_mut()[0].stop_agent();
+        self.stop_agent()?;
         self.lab.certify_due(NODE)?;
-        self.lab.start_agent(0)?;
+        self.start_agent()?;
         let begun = Instant::now();
         while self.lab.is_due(NODE)? {
             ensure!(begun.elapsed() < self.lab.pace().allow(SETTLED_WITHIN), "the agent's certificate is not renewed");
@@ -267,12 +269,9 @@ impl Scene {
     async fn on_full_disk(&mut self) -> Result<()> {
         self.fills += 1;
         self.lab.source().write("many.yaml", &many(self.fills))?;
-        match next_policy(self.start.policy) {
-            0 => drop(self.lab.source().remove("policy.yaml")),
-            number => self.lab.source().write("policy.yaml", &policy(number)?)?,
-        }
+        self.change_policy(next_policy(self.start.policy))?;
         self.settle().await?;
-        self.lab.start_agent(0)?;
+        self.start_agent()?;
         self.settle().await?;
         self.lab.source().remove("many.yaml")?;
         self.settle().await
@@ -300,63 +299,42 @@ impl Scene {
         }
     }
 
-    async fn remove(&mut self, slot: usize, armed: Option<&str>, how: Event) -> Result<()> {
-        let mut living = self.pods.remove(&slot).with_context(|| format!("there is no pod {slot}"))?;
-        if matches!(how, Event::Forget(_)) {
-            living.sandbox.path = PathBuf::new();
-        }
-        if matches!(how, Event::Destroy(_)) {
-            living.listeners.shutdown().await;
-            living.namespace = None;
-        }
-        if matches!(how, Event::Alone(_)) {
-            self.lab.nodes_mut()[0].stop_agent();
-        }
-        let (runtime, sandbox, armed) = (self.runtime.clone(), living.sandbox.clone(), armed.map(str::to_owned));
-        let removed = tokio::task::spawn_blocking(move || runtime.remove(&sandbox, armed.as_deref()));
-        if matches!(how, Event::Alone(_)) {
-            // The plugin leaves a note for the agent that is to come.
-            removed.await.context("removing a pod panicked")??;
-            self.lab.start_agent(0)?;
-        } else {
-            self.watched(removed).await?.context("removing a pod panicked")??;
-        }
-        self.lab.source().remove(&pod_file(slot))
-    }
-
     /// Waits for something, and starts the agent again when it stops at its point meanwhile.
-    async fn watched<T>(&mut self, waited_for: impl Future<Output = T>) -> Result<T> {
+    pub(super) async fn watched<T>(&mut self, waited_for: impl Future<Output = T>) -> Result<T> {
         tokio::pin!(waited_for);
         loop {
             tokio::select! {
                 done = &mut waited_for => return Ok(done),
-                () = tokio::time::sleep(LOOK) => self.look()?,
+                () = tokio::time::sleep(LOOK) => drop(self.look()?),
             }
         }
     }
 
-    /// An agent that has stopped at its point is started again; one that ended otherwise is an error.
-    fn look(&mut self) -> Result<()> {
+    /// An agent that has stopped at its point is started again, and true is answered; one that ended otherwise is an error.
+    fn look(&mut self) -> Result<bool> {
         let agent = self.lab.nodes_mut()[0].agent_mut().context("the agent is not started")?;
-        let Err(ended) = agent.check() else { return Ok(()) };
-        self.note_stop()?;
-        if self.stops <= self.restarts {
-            return Err(ended.context("the agent ended by itself"));
+        // Asked first: one that has ended at its point has said so before.
+        let ended = agent.check();
+        if self.armed.agent_has_stopped()? {
+            return self.lab.start_agent(0).map(|()| true);
         }
-        self.restarts += 1;
-        if self.stops >= self.wanted_stops {
-            let _ = fs::remove_file(self.arm_file());
-        }
-        self.lab.start_agent(0)
+        ended.map(|()| false).context("the agent ended by itself")
     }
 
-    fn note_stop(&mut self) -> Result<()> {
-        match fs::read_to_string(&self.runtime.hit) {
-            Ok(text) => self.stops = text.lines().count(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => bail!("{}: {error}", self.runtime.hit.display()),
+    /// Ends the agent. It may have stopped at its point before.
+    pub(super) fn stop_agent(&mut self) -> Result<()> {
+        let ended = self.lab.nodes_mut()[0].agent_mut().map_or(Ok(()), Daemon::check);
+        self.lab.nodes_mut()[0].stop_agent();
+        if self.armed.agent_has_stopped()? {
+            return Ok(());
         }
-        Ok(())
+        ended.context("the agent ended by itself")
+    }
+
+    /// Ends the agent if it runs, and starts it.
+    pub(super) fn start_agent(&mut self) -> Result<()> {
+        self.stop_agent()?;
+        self.lab.start_agent(0)
     }
 
     /// Waits until every node obeys the source as it is now and knows every pod as it is now.
@@ -380,17 +358,6 @@ impl Scene {
         self.lab.nodes().iter().map(|node| (node.name().to_owned(), node.agent_socket())).collect()
     }
 
-    fn arm_file(&self) -> PathBuf {
-        self.lab.folder().join("fault")
-    }
-
-    fn take_trace(&self) -> String {
-        let trace = fs::read_to_string(&self.runtime.trace).unwrap_or_default();
-        // Written with O_APPEND: what comes next begins at the new end.
-        let _ = fs::File::create(&self.runtime.trace);
-        trace
-    }
-
     /// Keeps the daemons' logs of a draw that failed, and says where.
     pub fn keep_logs(&self, number: usize) -> Result<()> {
         let kept = std::env::temp_dir().join(format!("crash-{}-{number}", std::process::id()));
@@ -399,7 +366,8 @@ impl Scene {
         for (from, to) in [
             (folder.join(NODE).join("agent/agent.log"), "agent.log"),
             (folder.join(NODE).join("ovs/ovs-vswitchd.log"), "ovs-vswitchd.log"),
-            (folder.join("controller.log"), "controller.log"),
+            (folder.join("controller-0.log"), "controller-0.log"),
+            (folder.join("controller-1.log"), "controller-1.log"),
         ] {
             // A log that is not there says nothing.
             let _ = fs::copy(from, kept.join(to));

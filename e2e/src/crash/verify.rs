@@ -70,7 +70,7 @@ impl Scene {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        verdict.not_allowed = self.speak(&mut verdict.complaints).await?;
+        verdict.not_allowed += self.speak(&mut verdict.complaints).await?;
         // Last: what was in the switch until now counts.
         let arrived = self.traffic().arrived();
         verdict.forbidden = arrived.count;

@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use super::certificates::lifetime_flag;
 use super::process::{Daemon, run};
@@ -82,8 +81,7 @@ impl Lab {
     fn signal_controller(&mut self, index: usize, signal: Signal, paused: bool) -> Result<()> {
         let controller = self.controller_mut(index)?;
         let daemon = controller.daemon.as_ref().with_context(|| format!("controller {index} is not running"))?;
-        let id = Pid::from_raw(i32::try_from(daemon.id()).context("a process id is an i32")?);
-        kill(id, signal).with_context(|| format!("cannot send {signal} to controller {index}"))?;
+        daemon.signal(signal)?;
         controller.paused = paused;
         Ok(())
     }

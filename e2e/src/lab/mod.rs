@@ -48,7 +48,7 @@ pub use namespace::Namespace;
 pub use node::{Node, NodePlan, mac_of};
 pub use pace::{Pace, is_kernel_vm};
 pub use pod::{Plugin, Pod, PodPlan};
-pub use process::{Daemon, ip, run, run_for_output};
+pub use process::{Daemon, Tool, ip, run, run_for_output};
 pub use source::Source;
 pub use switch::Switch;
 pub use underlay::Underlay;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::Namespace;
 
@@ -51,6 +53,11 @@ impl Daemon {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Stops it where it is, or lets it go on.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        send(&self.child, signal).with_context(|| format!("cannot send {signal} to {}", self.name))
     }
 
     /// What the lab calls it.
@@ -106,16 +113,49 @@ pub fn run_for_output(
     environment: &[(&str, String)],
     input: &str,
 ) -> Result<Output> {
-    let mut process = Command::new(command[0]);
-    process.args(&command[1..]).envs(environment.iter().map(|(key, value)| (key, value)));
-    process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child =
-        namespace.run(move || process.spawn())?.with_context(|| format!("cannot start `{}`", command.join(" ")))?;
-    let mut standard_input = child.stdin.take().expect("standard input is piped");
-    // A program that ends without reading its input says why in its status.
-    let _ = standard_input.write_all(input.as_bytes());
-    drop(standard_input);
-    child.wait_with_output().with_context(|| format!("cannot wait for `{}`", command.join(" ")))
+    Tool::start(namespace, command, environment, input)?.output()
+}
+
+/// A program that runs to its end by itself. One that is dropped before goes on.
+pub struct Tool {
+    command: String,
+    child: Child,
+}
+
+impl Tool {
+    /// Starts it inside `namespace` and gives it all of its input, which is small.
+    pub fn start(namespace: &Namespace, command: &[&str], environment: &[(&str, String)], input: &str) -> Result<Self> {
+        let mut process = Command::new(command[0]);
+        process.args(&command[1..]).envs(environment.iter().map(|(key, value)| (key, value)));
+        process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let command = command.join(" ");
+        let mut child = namespace.run(move || process.spawn())?.with_context(|| format!("cannot start `{command}`"))?;
+        let mut standard_input = child.stdin.take().expect("standard input is piped");
+        // A program that ends without reading its input says why in its status.
+        let _ = standard_input.write_all(input.as_bytes());
+        Ok(Self { command, child })
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        let ended = self.child.try_wait().with_context(|| format!("cannot ask after `{}`", self.command))?;
+        Ok(ended.is_some())
+    }
+
+    /// Stops it where it is, or lets it go on.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        send(&self.child, signal).with_context(|| format!("cannot send {signal} to `{}`", self.command))
+    }
+
+    /// What it has said when it ends.
+    pub fn output(self) -> Result<Output> {
+        self.child.wait_with_output().with_context(|| format!("cannot wait for `{}`", self.command))
+    }
+}
+
+fn send(child: &Child, signal: Signal) -> Result<()> {
+    let id = i32::try_from(child.id()).context("a process id is an i32")?;
+    Ok(kill(Pid::from_raw(id), signal)?)
 }
 
 /// Runs `ip -batch` inside `namespace`: one process for a list of ip(8) commands.
