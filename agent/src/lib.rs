@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod apply;
+mod clock;
 pub mod config;
 pub mod event;
 #[cfg(fuzzing)]

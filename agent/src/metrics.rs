@@ -101,7 +101,7 @@ impl Default for Metrics {
             ),
             refusals: declare.counter("refusals", "Objects that were left out because the switch refused part of them."),
             switch_connections: declare.counter("switch_connections", "OpenFlow connections that stood."),
-            switch_connected: declare.gauge("switch_connected", "1 while the OpenFlow connection stands."),
+            switch_connected: declare.gauge("switch_connected", "1 while the switch is connected and answers."),
             switch_reads: declare.counter("switch_reads", "Complete readings of the switch's flows, to compare them."),
             switch_drift: declare.counters(
                 "switch_drift",

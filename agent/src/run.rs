@@ -12,6 +12,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a wrapper: the run directory and the metrics' listener")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,15 +23,17 @@ use tokio::sync::mpsc;
 use crate::apply::links::{self, Tunnel};
 use crate::apply::order::Worker;
 use crate::apply::{labels, ports, reexamine, tunnel_routes};
+use crate::clock;
 use crate::config::{Config, DatapathType, TunnelType};
 use crate::event::{Event, SwitchEvent};
 use crate::ipam::attachment::{Attachments, PodNetwork, restore as attachment_restore};
+use crate::ipam::freed::{self, Record};
 use crate::ipam::gateway_mac;
 use crate::ledger::store::{Found, Store};
 use crate::metrics::Metrics;
 use crate::ovs::openflow::{self, Session};
-use crate::ovs::ovsdb::Client;
 use crate::ovs::ovsdb::monitor::Cache;
+use crate::ovs::ovsdb::{Bridge, Client};
 use crate::plan;
 use crate::serve::{cni, query};
 use crate::state::{Changed, State, Version};
@@ -65,6 +68,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if found == Found::NewEpoch {
         tracing::warn!(epoch = ledger.epoch(), "the ledger was lost or is worn: a new epoch, the switch is rewritten");
     }
+    // Nothing of an earlier life is here.
+    let is_new = found == Found::Nothing && programmed_in.is_none();
     ready_epoch(&client, &config, ledger.epoch()).await;
 
     let (events, inbox) = mpsc::channel(INBOX);
@@ -90,7 +95,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics: metrics.clone(),
     };
     let netlink = links::connect()?;
-    restore(&mut parts, &client, &netlink).await;
+    restore(&mut parts, &client, &netlink, is_new).await;
     // Listened to before notes are read: a plugin that could not connect by then has left its note.
     let plugins = listen(&config.run_dir, "cni.sock")?;
     parts.detach_first.extend(parts.notes.read());
@@ -178,7 +183,7 @@ async fn ready_epoch(client: &Client, config: &Config, epoch: u8) {
 
 /// The pods that an earlier life of the agent attached are those written beside the bridge's interfaces, or, where the database
 /// was lost, on their links; the loop finds that those have no ports, and has them made again.
-async fn restore(parts: &mut Parts, client: &Client, netlink: &rtnetlink::Handle) {
+async fn restore(parts: &mut Parts, client: &Client, netlink: &rtnetlink::Handle, is_new: bool) {
     let interfaces = client.read(|cache| watch::ovs::read(cache, &parts.config.bridge));
     let links = labels::read(netlink).await;
     if let Err(error) = &links {
@@ -208,6 +213,34 @@ async fn restore(parts: &mut Parts, client: &Client, netlink: &rtnetlink::Handle
         parts.detach_first.push(DelRequest { container_id, interface });
         parts.attachments.restore(attachment);
     }
+    restore_freed(parts, client, is_new).await;
+}
+
+/// What an earlier life of the agent gave back last is not given again before the nodes that map it have heard that it is nobody's.
+/// Where it is not written down, that is everything but what is attached; on a node that is new, nothing.
+async fn restore_freed(parts: &mut Parts, client: &Client, is_new: bool) {
+    let (bridge, now) = (&parts.config.bridge, clock::milliseconds());
+    let written = client.read(|cache| {
+        let (_, row) = cache.named::<Bridge>(bridge)?;
+        Record::read(row.external_ids.get(freed::KEY))
+    });
+    let record = match &written {
+        Some(record) => record.clone(),
+        None if is_new => Record::default(),
+        None => {
+            tracing::warn!(
+                "it is not known which addresses were freed last: they wait until other nodes have heard of this start"
+            );
+            Record::lost(now)
+        }
+    };
+    if written.is_none() {
+        let ids = BTreeMap::from([(freed::KEY.to_owned(), record.to_string())]);
+        if let Err(error) = client.set_bridge_ids(bridge, &ids).await {
+            tracing::warn!(%error, "the switch's database does not take which addresses were freed last");
+        }
+    }
+    parts.attachments.restore_freed(&record, parts.uplink.begun(), now);
 }
 
 /// Tells the loop of each OpenFlow connection. The session lives as long as this does.

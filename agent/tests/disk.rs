@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 
+use agent::watch::journal::Journal;
 use apis::stream::Direction;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use node::frames::{endpoint, group, identity, isolation, node as a_node, posture, rule, tcp};
@@ -129,4 +130,61 @@ async fn a_full_disk_stops_nothing_and_is_said() {
     assert_eq!(epoch(&node), third);
     node.kill_agent();
     drop(disk);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_controller_said_is_kept_again_once_there_is_room() {
+    let mut node = Node::start(&[]).await;
+    node.kill_agent();
+    let disk = SmallDisk::at(node.path("run"));
+    node.start_agent().await;
+    let frame = node.controller.say(shop());
+    node.realised(frame).await;
+    let kept = node.path("run/frames");
+    assert!(kept.exists());
+
+    disk.fill();
+    // More than the last page of the file has room for.
+    let frame = node.controller.say((0..400).map(|number| identity(&format!("more-{number}"), &[])).collect());
+    node.realised(frame).await;
+    assert!(!kept.exists(), "what is older than what was acknowledged is not believed");
+
+    // Room again: nothing new is said, and yet a restart without any controller finds what was acknowledged.
+    disk.free();
+    until("it is kept again", || kept.exists()).await;
+    node.kill_agent();
+    node.controller.stop();
+    node.start_agent().await;
+    assert_eq!(node.get("/v1/info")["frame"], frame, "{}", node.log());
+    node.kill_agent();
+    drop(disk);
+}
+
+#[test]
+fn what_cannot_be_taken_away_is_emptied() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::at(folder.path().to_owned());
+    let path = folder.path().join("frames");
+    let frame = |number: u64, namespace: &str| apis::stream::Frame {
+        number,
+        replace: number == 1,
+        changes: vec![posture(namespace, true, false)],
+        last: true,
+        version: Some(apis::stream::Version::default()),
+        take: 1,
+    };
+    let (mut journal, nothing) = Journal::open(&path, "node-a");
+    assert!(nothing.is_none());
+    journal.part(&frame(1, "a"));
+    journal.commit();
+    assert!(Journal::open(&path, "node-a").1.is_some());
+
+    // A file that is mounted cannot be removed.
+    mount(Some(&path), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    disk.fill();
+    journal.part(&frame(2, &"b".repeat(8192)));
+    journal.commit();
+    umount2(&path, MntFlags::MNT_DETACH).unwrap();
+    assert!(path.exists());
+    assert!(Journal::open(&path, "node-a").1.is_none(), "frame 2 was acknowledged: frame 1 does not count any more");
 }

@@ -73,12 +73,12 @@ fn state_and_plan_do_no_input_or_output() {
 
 #[test]
 fn only_order_orders() {
-    // Whoever sends flow changes to the switch decides an order; only apply/order.rs may. turn/switch.rs carries out the slices
+    // Whoever sends flow changes to the switch decides an order; only apply/order.rs may. turn/switch carries out the slices
     // that order.rs made, one after the other, and waits for the switch between them.
     for file in rust(&tracked()) {
         let may = file.path.starts_with("agent/src/apply/")
             || file.path.starts_with("agent/src/ovs/")
-            || file.path == "agent/src/turn/switch.rs"
+            || file.path == "agent/src/turn/switch/work.rs"
             || file.path.starts_with("agent/tests/");
         if file.path.starts_with("agent/") && !may {
             assert!(

@@ -103,6 +103,13 @@ impl Queue {
         !self.staged.is_empty()
     }
 
+    /// Whether the next slice opens something that what closed before must be realised for; `None` when nothing differs.
+    pub fn opens_next(&mut self, flows: &mut Flows, scope: Scope) -> Option<bool> {
+        self.refresh(flows, scope);
+        let (stage, _) = self.staged.last()?;
+        Some(!self.whole && *stage > Stage::Close)
+    }
+
     /// The next slice of what differs; `None` when nothing does. Whoever sends it tells the flows what became of it; when that
     /// is not what the slice says, the queue is to be forgotten.
     pub fn next(&mut self, flows: &mut Flows, scope: Scope) -> Option<Slice> {

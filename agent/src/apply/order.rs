@@ -13,7 +13,7 @@
 //! (Meters and groups, when a feature brings them: meters first, since a bundle can not hold them, then groups, then flows, and
 //! back in the opposite order: so what somebody else left goes, [`unwanted`].)
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use openflow::{EncodeError, EncodedFlow, FlowCommand, Group, GroupMod, Message, Meter, MeterMod};
 use ovs_pipeline::Datapath;
@@ -23,9 +23,11 @@ use super::flows::Flows;
 use super::host::{self, HostFacts};
 use super::ports::{self, HostWork, PortOutcome, Work};
 use super::{labels, links, nat};
+use crate::clock;
 use crate::config::Config;
 use crate::event::Event;
 use crate::ipam::attachment::Attachment;
+use crate::ipam::freed::{self, Record};
 use crate::ipam::gateway_mac;
 use crate::ovs::openflow::Batch;
 use crate::ovs::ovsdb::Client;
@@ -175,8 +177,9 @@ impl Worker {
         }
         let ensure: Vec<_> = attach.iter().map(ports::pod).collect();
         let remove: Vec<_> = detach.iter().map(|attachment| attachment.host_interface.clone()).collect();
-        let changed =
-            self.client.change_ports(&self.config.bridge, &ensure, &remove).await.map_err(|error| error.to_string());
+        let freed = |ids: &BTreeMap<String, String>| record_with(&detach, ids);
+        let changed = self.client.exchange_ports(&self.config.bridge, &ensure, &remove, freed).await;
+        let changed = changed.map_err(|error| error.to_string());
         for attachment in attach {
             outcomes.push(match &changed {
                 Ok(()) => PortOutcome::Attached(Box::new(attachment)),
@@ -236,6 +239,17 @@ impl Worker {
 fn but_closed(work: &HostWork) -> HostWork {
     let facts = HostFacts { closed_interfaces: BTreeSet::new(), ..work.facts.clone() };
     HostWork { facts, ..work.clone() }
+}
+
+/// What is written beside the bridge of freed addresses, once these pods are gone too.
+fn record_with(detach: &[Attachment], ids: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    if detach.is_empty() {
+        return BTreeMap::new();
+    }
+    let now = clock::milliseconds();
+    let mut record = Record::read(ids.get(freed::KEY)).unwrap_or_else(|| Record::lost(now));
+    record.add(detach.iter().flat_map(|pod| pod.addresses.iter().copied()), now);
+    BTreeMap::from([(freed::KEY.to_owned(), record.to_string())])
 }
 
 /// The messages that take away what nobody wants: groups before meters, after the flows that use them.

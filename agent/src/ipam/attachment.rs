@@ -16,6 +16,7 @@ use std::time::Instant;
 use apis::cni::{AddRequest, AddResult, CniError, ConfirmRequest, DelRequest, MacAddress, Plan};
 use ipnet::IpNet;
 
+use super::freed::Record;
 use super::{Freed, Ipam, IpamError, name};
 pub use record::{Attachment, InvalidExternalIds};
 
@@ -80,6 +81,12 @@ impl Attachments {
         }
         let key = (attachment.container_id.clone(), attachment.interface.clone());
         self.entries.insert(key, Entry { attachment, attached: true });
+    }
+
+    /// What an earlier life of the agent gave back, once all that it had attached is restored; `sequence` is the last report of this
+    /// life's beginning, `clock` milliseconds since 1970.
+    pub fn restore_freed(&mut self, record: &Record, sequence: u64, clock: u64) {
+        self.ipam.restore(record, sequence, Instant::now(), clock);
     }
 
     /// Reserves addresses and names for a pod, and says what the plugin has to make. Asked again before the confirmation, it says

@@ -3,10 +3,11 @@
 //! An address that was given back waits until all others have been given: least recently freed first, so that what still knows
 //! the address under its old owner has the longest time to forget. And it is not given at all before every node that maps it has
 //! heard that it is nobody's any more ([`Ipam::released`]), or that has taken too long ([`LONGEST_WAIT`]). What is attached is told
-//! at start ([`Ipam::hold`]); there is no file to lose. [`attachment`] is what the rest of the agent uses: it knows which pod holds
+//! at start ([`Ipam::hold`]), and so is what was given back last ([`Ipam::restore`], [`freed`]); there is no file to lose. [`attachment`] is what the rest of the agent uses: it knows which pod holds
 //! what.
 
 pub mod attachment;
+pub mod freed;
 mod name;
 mod range;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use freed::Record;
 pub use name::gateway_mac;
 use range::Range;
 pub use range::gateway;
@@ -30,6 +32,10 @@ pub struct Ipam {
     held: BTreeSet<IpAddr>,
     /// Freed, and still mapped somewhere.
     waiting: BTreeMap<IpAddr, Freed>,
+    /// What an earlier life of the agent freed, the oldest first: for ranges that come to be known.
+    freed_before: Vec<IpAddr>,
+    /// Everything else may have been freed then, and may be mapped somewhere still.
+    unknown: Option<Freed>,
 }
 
 /// When an address was freed.
@@ -39,6 +45,13 @@ pub struct Freed {
     pub sequence: u64,
     /// The time.
     pub at: Instant,
+}
+
+impl Freed {
+    /// Whether it may still be mapped somewhere, unless it is released.
+    fn waits(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < LONGEST_WAIT
+    }
 }
 
 /// Why no address was given.
@@ -89,6 +102,23 @@ impl Ipam {
         }
     }
 
+    /// What an earlier life of the agent freed, after what is held has been told. What was freed so recently that a node may map it
+    /// still waits for the release of `sequence`, the last report of this life's beginning. `clock`: milliseconds since 1970.
+    pub fn restore(&mut self, record: &Record, sequence: u64, now: Instant, clock: u64) {
+        let freed = |time: u64| {
+            // A clock that was set back makes it wait from now on.
+            let ago = Duration::from_millis(clock.saturating_sub(time));
+            let at = now.checked_sub(ago).filter(|_| ago < LONGEST_WAIT)?;
+            Some(Freed { sequence, at })
+        };
+        self.unknown = freed(record.others);
+        for (address, time) in record.last.iter().filter(|(address, _)| !self.held.contains(address)) {
+            self.freed_before.push(*address);
+            self.waiting.extend(freed(*time).map(|freed| (*address, freed)));
+            self.ranges.iter_mut().for_each(|range| range.freed(*address));
+        }
+    }
+
     /// Whether a pod holds it.
     pub fn is_held(&self, address: &IpAddr) -> bool {
         self.held.contains(address)
@@ -105,7 +135,8 @@ impl Ipam {
         if self.ranges.is_empty() {
             return Err(IpamError::NoRange);
         }
-        self.waiting.retain(|_, freed| now.saturating_duration_since(freed.at) < LONGEST_WAIT);
+        self.waiting.retain(|_, freed| freed.waits(now));
+        self.unknown = self.unknown.filter(|freed| freed.waits(now));
         let mut given = Vec::new();
         for ipv4 in [true, false] {
             if !self.ranges.iter().any(|range| range.is_ipv4() == ipv4) {
@@ -130,14 +161,14 @@ impl Ipam {
         if self.ranges.is_empty() {
             return Err(IpamError::NoRange);
         }
-        let waits = |freed: &Freed| now.saturating_duration_since(freed.at) < LONGEST_WAIT;
-        let waiting = self.waiting.iter().filter(|(_, freed)| waits(freed)).map(|(address, _)| address);
+        let unknown = self.unknown.is_some_and(|freed| freed.waits(now));
+        let waiting = self.waiting.iter().filter(|(_, freed)| freed.waits(now)).map(|(address, _)| address);
         let taken: Vec<&IpAddr> = self.held.iter().chain(waiting).collect();
         for ipv4 in [true, false] {
             let mut ranges = self.ranges.iter().filter(|range| range.is_ipv4() == ipv4).peekable();
             let full =
                 |range: &Range| taken.iter().filter(|address| range.gives(***address)).count() as u128 >= range.size();
-            if ranges.peek().is_some() && ranges.all(full) {
+            if ranges.peek().is_some() && (unknown || ranges.all(full)) {
                 return Err(self.exhausted(ipv4));
             }
         }
@@ -161,15 +192,21 @@ impl Ipam {
     /// No node maps any more what was reported free up to this report.
     pub fn released(&mut self, sequence: u64) {
         self.waiting.retain(|_, freed| freed.sequence > sequence);
+        self.unknown = self.unknown.filter(|freed| freed.sequence > sequence);
     }
 
     fn new_range(&self, cidr: IpNet) -> Range {
         let mut range = Range::new(cidr);
         self.held.iter().for_each(|address| range.taken(*address));
+        let before = self.freed_before.iter().filter(|address| !self.held.contains(address));
+        before.for_each(|address| range.freed(*address));
         range
     }
 
     fn of_family(&mut self, ipv4: bool, requested: &[IpAddr]) -> Option<IpAddr> {
+        if self.unknown.is_some() {
+            return None;
+        }
         let (held, waiting) = (&self.held, &self.waiting);
         let taken = |address: &IpAddr| held.contains(address) || waiting.contains_key(address);
         let mut ranges = self.ranges.iter_mut().filter(|range| range.is_ipv4() == ipv4).collect::<Vec<_>>();
@@ -183,7 +220,11 @@ impl Ipam {
     fn exhausted(&self, ipv4: bool) -> IpamError {
         let ranges = self.ranges.iter().filter(|range| range.is_ipv4() == ipv4).collect::<Vec<_>>();
         let inside = |address: &&IpAddr| ranges.iter().any(|range| range.gives(**address));
-        let (held, waiting) = (self.held.iter().filter(inside).count(), self.waiting.keys().filter(inside).count());
+        let (held, mut waiting) = (self.held.iter().filter(inside).count(), self.waiting.keys().filter(inside).count());
+        if self.unknown.is_some() {
+            let all = ranges.iter().map(|range| range.size()).sum::<u128>();
+            waiting = usize::try_from(all).unwrap_or(usize::MAX).saturating_sub(held);
+        }
         let ranges = ranges.iter().map(|range| range.cidr().to_string()).collect::<Vec<_>>().join(", ");
         IpamError::Exhausted { family: if ipv4 { "IPv4" } else { "IPv6" }, held, waiting, ranges }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use proptest::prelude::*;
 
+use super::freed::Record;
 use super::{Freed, Ipam, IpamError, LONGEST_WAIT, gateway};
 
 /// Gives addresses back of which nobody was told.
@@ -174,4 +175,59 @@ proptest! {
             }
         }
     }
+}
+
+/// What an earlier life of the agent had written down; `clock` is when it started.
+const STARTED: u64 = 1_000_000_000;
+
+fn record(others: u64, last: &[(&str, u64)]) -> Record {
+    Record { others, last: last.iter().map(|(text, time)| (address(text), *time)).collect() }
+}
+
+#[test]
+fn what_an_earlier_life_freed_comes_last_and_waits() {
+    let now = Instant::now();
+    let just_now = STARTED - 1000;
+    for known_before in [true, false] {
+        let cidrs = cidrs(&["10.0.0.0/29"]); // pods: .2 to .6
+        let mut ipam = Ipam::new(if known_before { &cidrs } else { &[] });
+        ipam.hold(address("10.0.0.4"));
+        let freed = [("10.0.0.4", 1), ("10.0.0.5", 2), ("10.0.0.2", just_now), ("10.0.0.6", just_now)];
+        ipam.restore(&record(0, &freed), 7, now, STARTED);
+        ipam.set_pod_cidrs(&cidrs);
+        assert_eq!(next(&mut ipam), "10.0.0.3", "never freed as far as it is known");
+        assert_eq!(next(&mut ipam), "10.0.0.5", "freed long ago");
+        let error = ipam.allocate(&[], now).expect_err("two wait");
+        assert!(matches!(error, IpamError::Exhausted { held: 3, waiting: 2, .. }), "{error}");
+        assert!(ipam.allocate(&[address("10.0.0.2")], now).is_err(), "also for who asks for it");
+        ipam.released(6);
+        assert!(ipam.allocate(&[], now).is_err());
+        ipam.released(7);
+        assert_eq!((next(&mut ipam), next(&mut ipam)), ("10.0.0.2".to_owned(), "10.0.0.6".to_owned()));
+    }
+}
+
+#[test]
+fn with_nothing_written_down_everything_waits_but_not_for_ever() {
+    let now = Instant::now();
+    let lost = || {
+        let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/29", "fd00::/64"]));
+        ipam.hold(address("10.0.0.2"));
+        ipam.restore(&Record::lost(STARTED), 1, now, STARTED);
+        let error = ipam.allocate(&[], now).expect_err("every address may be mapped somewhere");
+        assert!(matches!(error, IpamError::Exhausted { held: 1, waiting: 4, .. }), "{error}");
+        assert!(ipam.room(now).is_err());
+        ipam
+    };
+    let mut released = lost();
+    released.released(1);
+    released.room(now).expect("released");
+    assert_eq!(next(&mut released), "10.0.0.3 fd00::2");
+    let mut alone = lost();
+    alone.room(now + LONGEST_WAIT).expect("without a controller that takes a minute");
+    assert!(alone.allocate(&[], now + LONGEST_WAIT).is_ok());
+    // A clock that was set back makes nothing wait for longer.
+    let mut ipam = Ipam::new(&cidrs(&["10.0.0.0/29"]));
+    ipam.restore(&Record::lost(STARTED + 1_000_000), 1, now, STARTED);
+    assert!(ipam.allocate(&[], now).is_err() && ipam.allocate(&[], now + LONGEST_WAIT).is_ok());
 }

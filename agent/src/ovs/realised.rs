@@ -68,22 +68,21 @@ impl Realised {
     /// Returns when no packet is handled any more by flows as they were before this call. Everything sent on `connection`
     /// must have been answered before. May be dropped while waiting.
     pub async fn wait(&mut self, connection: &Connection) -> Result<(), RealisedError> {
-        let mut connections = match self.connections.take() {
-            Some(connections) => connections,
-            None => Connections::open(&self.control).await?,
-        };
+        let known = self.connections.take();
         let rounds = timeout(WITHIN, async {
+            let mut connections = match known {
+                Some(connections) => connections,
+                None => Connections::open(&self.control).await?,
+            };
             for tick in ROUNDS {
                 round(&mut connections, connection, tick, self.table).await?;
             }
-            Ok(())
+            Ok(connections)
         });
         let result = rounds.await.unwrap_or(Err(RealisedError::TimedOut));
         fault::point("realised.rounds.ended");
-        if result.is_ok() {
-            self.connections = Some(connections);
-        }
-        result
+        self.connections = Some(result?);
+        Ok(())
     }
 }
 

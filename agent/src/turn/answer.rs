@@ -14,7 +14,6 @@ use crate::apply::flows::{FlowId, Flows};
 use crate::apply::reexamine::{Affected, Request, Ways};
 use crate::event::Query;
 use crate::ledger::{Entry, RuleName};
-use crate::ovs::openflow::Connection;
 use crate::plan::{IntentKey, Planner};
 use crate::report;
 use crate::serve::{policies, trace};
@@ -29,8 +28,7 @@ impl Agent {
     pub(super) fn answer(&mut self, query: Query) -> Value {
         match query {
             Query::Info => {
-                let scope = self.scope();
-                let settled = self.switch.is_settled() && !self.switch.wants(&mut self.flows, scope);
+                let settled = self.is_settled();
                 json(&AgentInfo { switch_settled: settled, ..self.info() })
             }
             Query::Realised => json(&self.realised_answer()),
@@ -38,8 +36,8 @@ impl Agent {
             Query::Flows { table, pod, policy } => {
                 json(&self.shown(table.as_deref(), pod.as_deref(), policy.as_deref()))
             }
-            // Answered beside the loop, by `ovs_flows`.
-            Query::OvsFlows(_) => Value::Null,
+            // Answered beside the loop, by `ovs_flows`; once all is planned, by `answer_recomputes`.
+            Query::OvsFlows(_) | Query::Recompute => Value::Null,
             Query::Policies => json(&policies::policies(&self.parts.state)),
             Query::AppliedToGroups => json(&policies::applied_to_groups(&self.parts.state)),
             Query::AddressGroups => json(&policies::address_groups(&self.parts.state)),
@@ -49,7 +47,6 @@ impl Agent {
                 Ok(packet) => json(&packet),
                 Err(error) => json(&QueryError { error: error.to_string() }),
             },
-            Query::Recompute => json(&self.recompute()),
             Query::Measure => {
                 self.measure();
                 Value::Null
@@ -69,7 +66,7 @@ impl Agent {
             controller_connected: self.progress.controller.is_some(),
             controller: self.progress.controller.clone(),
             frame: parts.state.frame.as_ref().map(|frame| frame.number),
-            switch_connected: self.switch.is_connected(),
+            switch_connected: self.switch.answers(),
             switch_connection: self.switch.connection_count(),
             switch_settled: false,
             bridge: parts.config.bridge.clone(),
@@ -135,6 +132,14 @@ impl Agent {
             return vec![fixed.to_owned()];
         }
         self.parts.ledger.rule_named(number).map_or_else(Vec::new, |name| names_of(name, &self.parts.state))
+    }
+
+    /// All that is known is planned: who asked is told whether a plan made anew is the same.
+    pub(super) fn answer_recomputes(&mut self) {
+        for answer in std::mem::take(&mut self.recomputes) {
+            // Whoever asked may have gone.
+            let _ = answer.send(json(&self.recompute()));
+        }
     }
 
     /// Plans everything anew and compares.
@@ -228,7 +233,8 @@ impl Agent {
     }
 
     /// The switch obeys a change: connections that it may have touched are looked at again.
-    pub(super) fn look_again(&mut self, connection: &Connection) {
+    pub(super) fn look_again(&mut self) {
+        let Some(connection) = self.switch.connection().cloned() else { return };
         let affected = std::mem::take(&mut self.affected);
         if affected.is_empty() {
             return;
@@ -237,7 +243,7 @@ impl Agent {
             let touched = Ways::touched(&affected, &self.planner);
             if !touched.is_empty() {
                 // The task ends only with the agent.
-                let _ = self.parts.reexamine.send(Request { connection: connection.clone(), touched, ways });
+                let _ = self.parts.reexamine.send(Request { connection, touched, ways });
             }
         }
     }

@@ -21,11 +21,9 @@ use super::Agent;
 use super::cni::pod_key;
 use crate::apply::delta::Scope;
 use crate::apply::flows::{Difference, Key};
-use crate::apply::order;
 use crate::apply::ports::{self, Work};
 use crate::ipam::attachment::Attachment;
 use crate::metrics::Metrics;
-use crate::ovs::openflow::{Connection, RequestError};
 use crate::watch::ovs::{Drifted, Facts, Wrong};
 
 /// Between two looks at groups and meters, at the host when something touched it, and between two attempts to repair ports.
@@ -259,32 +257,13 @@ impl Agent {
         }
     }
 
-    /// Once a second: nobody wants groups or meters, so whatever is there is somebody else's.
-    pub(super) async fn look_at_groups(&mut self) {
-        let Some(connection) = self.switch.idle() else { return };
-        if self.scope() != Scope::All || !is_due(self.drift.looked) {
-            return;
+    /// Whether it is time to look at groups and meters, once a second: nobody wants any, so whatever is there is somebody else's.
+    pub(super) fn groups_are_due(&mut self) -> bool {
+        let due = self.scope() == Scope::All && is_due(self.drift.looked);
+        if due {
+            self.drift.looked = Some(Instant::now());
         }
-        self.drift.looked = Some(Instant::now());
-        if let Err(error) = self.remove_groups(&connection).await {
-            self.lost(&error);
-        }
-    }
-
-    async fn remove_groups(&mut self, connection: &Connection) -> Result<(), RequestError> {
-        let (groups, meters) = (connection.dump_groups().await?, connection.dump_meters().await?);
-        if groups.is_empty() && meters.is_empty() {
-            return Ok(());
-        }
-        let named = |what: &str, id: u32| format!("{what} {id}");
-        let group_names: Vec<String> = groups.iter().map(|group| named("group", group.id)).collect();
-        let meter_names: Vec<String> = meters.iter().map(|meter| named("meter", meter.id)).collect();
-        for rejected in connection.send(&order::unwanted(&groups, &meters)?).await? {
-            tracing::warn!(error = %rejected.error, "a group or meter of somebody else stays");
-        }
-        self.drift.found(Drifted::Group, &group_names);
-        self.drift.found(Drifted::Meter, &meter_names);
-        Ok(())
+        due
     }
 }
 

@@ -19,7 +19,7 @@ impl Agent {
         metrics.flows_installed.set(level(self.flows.held()));
         metrics.conjunctive_flows.set(level(self.flows.conjunctive()));
         metrics.refused_objects.set(level(self.planner.quarantine().len()));
-        metrics.switch_connected.set(self.switch.is_connected().into());
+        metrics.switch_connected.set(self.switch.answers().into());
         metrics.controller_connected.set(self.progress.controller.is_some().into());
         metrics.pods.set(level(parts.state.attached().len()));
         for (posture, word) in [(Posture::Policed, "policed"), (Posture::Open, "open"), (Posture::Closed, "closed")] {

@@ -7,8 +7,9 @@
 //!                    facts only
 //! ```
 //!
-//! One thing at a time: while a slice is on its way events gather, and are taken together after it. Whoever waits for an
-//! answer (CNI, queries) waits here.
+//! One thing at a time: while the switch works (a slice is on its way, it is read, it is waited for until it obeys) events are
+//! taken, and what they change is planned once, after it. A switch that does not answer so keeps nobody waiting who asks
+//! something else (CNI, queries).
 
 mod answer;
 mod cni;
@@ -25,14 +26,15 @@ use apis::cni::DelRequest;
 use hashbrown::HashSet;
 use openflow::EncodeError;
 use ovs_pipeline::{Intent, Node, Part, Table};
-use tokio::sync::{mpsc, watch};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::flows::Flows;
 use crate::apply::ports::Work;
 use crate::apply::reexamine::Affected;
 use crate::apply::tunnel_routes::Asker;
 use crate::config::Config;
-use crate::event::{Event, Query, SwitchEvent};
+use crate::event::{Event, Query};
 use crate::ipam::attachment::Attachments;
 use crate::ledger::Ledger;
 use crate::ledger::store::{Store, StoreError};
@@ -48,7 +50,7 @@ pub use cni::{pod_key, state_of};
 use drift::Drift;
 use host::Host;
 use progress::Progress;
-use switch::Switch;
+use switch::{Outcome, Switch};
 
 /// Events taken in one go at most; what comes beyond waits for the next turn.
 const GATHER: usize = 1024;
@@ -101,8 +103,20 @@ pub struct Agent {
     waiting: Waiting,
     progress: Progress,
     affected: Affected,
+    /// Who wants to know whether a plan made anew is the same.
+    recomputes: Vec<oneshot::Sender<Value>>,
     /// When the ledger could last not be written; none while it is on disk.
     ledger_failed: Option<Instant>,
+}
+
+/// Why the loop goes on.
+enum Woken {
+    /// Something came of what the switch was asked.
+    Outcome(Outcome),
+    /// Something happened, or there is something to do.
+    Events,
+    /// Nobody sends events any more.
+    Ended,
 }
 
 /// The loop cannot go on.
@@ -143,6 +157,7 @@ impl Agent {
             waiting: Waiting::default(),
             progress: Progress::default(),
             affected: Affected::default(),
+            recomputes: Vec::new(),
             ledger_failed: parts.store.is_behind().then(Instant::now),
             planner: Planner::default(),
             changed: Changed::everything(),
@@ -159,32 +174,66 @@ impl Agent {
         let mut events = Vec::new();
         self.detach_first();
         loop {
-            if self.has_work() {
-                while events.len() < GATHER
-                    && let Ok(event) = inbox.try_recv()
-                {
-                    events.push(event);
-                }
-                tokio::task::yield_now().await;
-            } else if inbox.recv_many(&mut events, GATHER).await == 0 {
-                return Ok(());
-            }
+            let outcome = match self.wait(&mut inbox, &mut events).await {
+                Woken::Outcome(outcome) => Some(outcome),
+                Woken::Events => None,
+                Woken::Ended => return Ok(()),
+            };
             self.parts.metrics.turns.inc();
             self.parts.metrics.events.inc_by(events.len() as u64);
+            if let Some(outcome) = outcome {
+                self.take_outcome(outcome)?;
+            }
             for event in events.drain(..) {
                 self.take(event);
             }
+            if self.switch.is_at_work() {
+                continue; // what comes meanwhile is planned together
+            }
             self.plan()?;
-            self.change_switch().await?;
-            self.look_at_groups().await;
-            self.settle().await;
+            self.answer_recomputes();
+            self.change_switch()?;
+            self.settle();
+            if self.switch_answers() && self.switch.is_idle() && self.groups_are_due() {
+                self.switch.look_at_groups();
+            }
         }
+    }
+
+    /// Waits for what the switch does, for events, or, when there is something to do, for neither; what events there are is gathered.
+    async fn wait(&mut self, inbox: &mut mpsc::Receiver<Event>, events: &mut Vec<Event>) -> Woken {
+        let mut woken = Woken::Events;
+        if self.switch.is_at_work() || !self.has_work() {
+            woken = tokio::select! {
+                biased;
+                outcome = self.switch.outcome() => Woken::Outcome(outcome),
+                count = inbox.recv_many(events, GATHER) => if count == 0 { Woken::Ended } else { Woken::Events },
+            };
+        } else {
+            tokio::task::yield_now().await;
+        }
+        while events.len() < GATHER
+            && let Ok(event) = inbox.try_recv()
+        {
+            events.push(event);
+        }
+        woken
     }
 
     /// Whether there is something to do without a new event.
     fn has_work(&mut self) -> bool {
+        !self.changed.is_empty() || (self.switch_answers() && self.switch_wants())
+    }
+
+    /// Whether there is something to do with the switch.
+    fn switch_wants(&mut self) -> bool {
         let scope = self.scope();
-        !self.changed.is_empty() || (self.switch_answers() && self.switch.wants(&mut self.flows, scope))
+        self.switch.wants(&mut self.flows, scope)
+    }
+
+    /// Whether the switch obeys all that is known.
+    fn is_settled(&mut self) -> bool {
+        self.changed.is_empty() && self.switch.is_settled() && !self.switch_wants()
     }
 
     /// Whether it makes sense to ask the switch: without its database ovs-vswitchd forwards, and answers no OpenFlow message.
@@ -210,19 +259,12 @@ impl Agent {
             Event::Facts(facts) => self.take_facts(facts),
             Event::Drift(object, what) => self.take_drift(object, &what),
             Event::HostTouched => self.host_touched(),
-            Event::Switch(SwitchEvent::Connected(connection)) => {
-                self.parts.metrics.switch_connections.inc();
-                self.parts.tunnel_routes.connection(Some(connection.generation()));
-                self.switch.connected(connection);
-            }
-            Event::Switch(SwitchEvent::Disconnected) => self.switch_is_gone(),
-            Event::Switch(SwitchEvent::Port(status)) => self.take_port_status(&status),
-            Event::Switch(SwitchEvent::Flows(updates)) => self.take_flow_updates(updates),
-            Event::Switch(SwitchEvent::Missed) => self.switch.read_again(),
+            Event::Switch(event) => self.take_switch(event),
             Event::Cni(request) => self.take_cni(request),
             Event::Ports(outcome) => self.take_port_outcome(outcome),
             Event::Host(outcome) => self.take_host(outcome),
             Event::Query(Query::OvsFlows(narrowed), answer) => self.ovs_flows(&narrowed, answer),
+            Event::Query(Query::Recompute, answer) => self.recomputes.push(answer),
             Event::Query(query, answer) => {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.answer(query));
@@ -337,13 +379,11 @@ impl Agent {
     }
 
     /// After a turn: what is realised is reported, and who waited for it is answered.
-    async fn settle(&mut self) {
-        let scope = self.scope();
-        if self.switch.wants(&mut self.flows, scope) || !self.switch.is_settled() {
-            return;
+    fn settle(&mut self) {
+        if self.is_settled() {
+            self.report();
+            self.settle_cni();
         }
-        self.report();
-        self.settle_cni();
     }
 }
 

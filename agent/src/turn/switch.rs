@@ -1,10 +1,21 @@
 //! The switch's side of a turn: read what it has, send the next slice of what differs, wait until it obeys.
+//!
+//! ```text
+//!  wanted ≠ known ─► change_switch ─► Work (beside the loop) ─► Outcome ─► took: what is known of the switch
+//!                        ▲  one thing at a time                                │
+//!                        └──────── events taken meanwhile, planned once ◄──────┘
+//! ```
+//!
+//! While it works nothing is planned, so flows are what they were when it was asked. What the switch tells of its own accord
+//! meanwhile comes after what it was asked.
+
+mod outcome;
+mod work;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use openflow::{Flow, FlowCommand};
 use ovs_pipeline::Table;
 
 use super::{Agent, Desired, TurnError};
@@ -12,21 +23,31 @@ use crate::apply::delta::{Queue, SLICE, Scope, Slice};
 use crate::apply::flows::{FlowId, Flows, Key};
 use crate::apply::order;
 use crate::config::Config;
-use crate::ovs::openflow::{Batch, BundleError, Connection, RequestError};
+use crate::event::SwitchEvent;
+use crate::ovs::openflow::{Batch, Connection, RequestError};
 use crate::ovs::realised::Realised;
 use crate::plan::IntentKey;
 use crate::plan::rank::Ranks;
+pub use work::Outcome;
+use work::{Kind, Sent, Work};
 
 /// A switch that cannot tell who changes its flows is read again after this many times what reading took, and not before
 /// [`RARELY`].
 const SPARED: u32 = 20;
 const RARELY: Duration = Duration::from_secs(2);
+/// Of what the switch tells while it works so much is kept; of more, what it has is read again.
+const TOLD: usize = 64;
 
 /// What is known of the switch.
 #[derive(Debug)]
 pub struct Switch {
     connection: Option<Connection>,
-    realised: Realised,
+    /// What it was asked and has not done yet.
+    work: Option<Work>,
+    /// What it told meanwhile.
+    told: Vec<SwitchEvent>,
+    /// Kept between two waits.
+    realised: Option<Box<Realised>>,
     /// vswitchd's unixctl socket.
     control: PathBuf,
     /// It had no flow when it was read, and nothing has opened since: nothing is to be closed first.
@@ -37,6 +58,12 @@ pub struct Switch {
     ports: Option<BTreeMap<u32, String>>,
     /// What it has is known.
     read: bool,
+    /// It is to be read again, also when it is being read.
+    read_again: bool,
+    /// While it is read: nothing differed before, so what differs then is somebody else's work.
+    untouched: bool,
+    /// Its flows are being told: what it has is known in part.
+    dumping: bool,
     /// Flows have ranks for an empty switch.
     ranked: bool,
     /// It has been read on this connection.
@@ -48,28 +75,27 @@ pub struct Switch {
     /// Something failed: nothing is tried until the next tick.
     resting: bool,
     resync: Duration,
+    /// When its reading began last, and how long that took.
     last_read: Instant,
     reading_took: Duration,
     queue: Queue,
-}
-
-/// How sending a slice went.
-enum Sent {
-    Done,
-    Refused(Vec<(FlowId, String)>),
-    Lost,
 }
 
 impl Switch {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             connection: None,
-            realised: Realised::new(&config.vswitchd_ctl, Table::Tick.id()),
+            work: None,
+            told: Vec::new(),
+            realised: None,
             control: config.vswitchd_ctl.clone(),
             fresh: false,
             tells: None,
             ports: None,
             read: false,
+            read_again: false,
+            untouched: false,
+            dumping: false,
             was_read: false,
             ranked: false,
             unrealised: false,
@@ -82,15 +108,15 @@ impl Switch {
         }
     }
 
-    pub(super) fn connected(&mut self, connection: Connection) {
+    fn connected(&mut self, connection: Connection) {
         self.connection = Some(connection);
         // What was opened to another process of it is of no use.
-        self.realised = Realised::new(&self.control, Table::Tick.id());
+        self.realised = None;
         (self.tells, self.ports, self.was_read) = (None, None, false);
         (self.read, self.unrealised, self.closing, self.resting) = (false, true, true, false);
     }
 
-    pub(super) fn disconnected(&mut self) {
+    fn disconnected(&mut self) {
         self.connection = None;
         self.ports = None;
         self.read = false;
@@ -98,7 +124,7 @@ impl Switch {
 
     /// What it has is not known for sure any more.
     pub(super) fn read_again(&mut self) {
-        self.read = false;
+        (self.read, self.read_again) = (false, true);
     }
 
     /// Whether what it has is known.
@@ -106,9 +132,27 @@ impl Switch {
         self.read
     }
 
-    /// The connection, when nothing is to be done first.
-    pub(super) fn idle(&self) -> Option<Connection> {
-        self.connection.clone().filter(|_| self.read && !self.resting)
+    /// Groups and meters are looked for, and taken away.
+    pub(super) fn look_at_groups(&mut self) {
+        self.work = self.connection.as_ref().map(Work::groups);
+    }
+
+    /// Whether it has not done yet what it was asked.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.work.is_some()
+    }
+
+    /// What comes of what it was asked; nothing ever while it was asked nothing. May be dropped while waiting.
+    pub(super) async fn outcome(&mut self) -> Outcome {
+        match &mut self.work {
+            Some(work) => work.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether nothing is to be done with it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.connection.is_some() && self.work.is_none() && self.read && !self.resting
     }
 
     /// Whether it knows a port by this number and name, as far as its ports are known.
@@ -132,6 +176,11 @@ impl Switch {
 
     pub(super) fn is_connected(&self) -> bool {
         self.connection.is_some()
+    }
+
+    /// Whether it is there and says something when it is asked.
+    pub(super) fn answers(&self) -> bool {
+        self.is_connected() && !self.work.as_ref().is_some_and(Work::is_silent)
     }
 
     /// Counts its connections.
@@ -161,7 +210,17 @@ impl Switch {
 
     /// Whether it obeys all that was wanted when it was last compared.
     pub(super) fn is_settled(&self) -> bool {
-        self.connection.is_some() && self.read && !self.unrealised && !self.resting
+        let works = self.work.as_ref().is_some_and(|work| work.kind() != Kind::Groups);
+        self.connection.is_some() && !works && self.read && !self.unrealised && !self.resting
+    }
+
+    /// While it works: what it tells comes after that.
+    fn keep(&mut self, told: SwitchEvent) {
+        if self.told.len() >= TOLD {
+            self.told = vec![SwitchEvent::Missed];
+        } else {
+            self.told.push(told);
+        }
     }
 
     fn rest(&mut self) {
@@ -176,66 +235,58 @@ impl Agent {
         if self.parts.state.frame.is_some() && self.planner.node().is_some() { Scope::All } else { Scope::Missing }
     }
 
-    /// Reads the switch if need be, then sends one slice; when nothing is left, waits until the switch obeys.
-    pub(super) async fn change_switch(&mut self) -> Result<(), TurnError> {
+    /// The switch, or its connection, did this of its own accord.
+    pub(super) fn take_switch(&mut self, event: SwitchEvent) {
+        match event {
+            SwitchEvent::Connected(connection) => {
+                self.abandon_work();
+                self.parts.metrics.switch_connections.inc();
+                self.parts.tunnel_routes.connection(Some(connection.generation()));
+                self.switch.connected(connection);
+            }
+            SwitchEvent::Disconnected => self.switch_is_gone(),
+            told if self.switch.is_at_work() => self.switch.keep(told),
+            SwitchEvent::Port(status) => self.take_port_status(&status),
+            SwitchEvent::Flows(updates) => self.take_flow_updates(updates),
+            SwitchEvent::Missed => self.switch.read_again(),
+        }
+    }
+
+    /// Asks the switch for the next thing: to say what it has, if need be, then to take a slice; when nothing is left, to obey.
+    pub(super) fn change_switch(&mut self) -> Result<(), TurnError> {
         let Some(connection) = self.switch.connection.clone().filter(|_| !self.switch.resting) else {
             return Ok(());
         };
-        if !self.switch_answers() {
+        if !self.switch_answers() || self.switch.is_at_work() {
             return Ok(());
         }
-        if !self.switch.read && !self.read_switch(&connection).await {
+        if !self.switch.read {
+            (self.switch.last_read, self.switch.read_again) = (Instant::now(), false);
+            self.switch.work = Some(Work::read(&connection, self.switch.tells.is_none()));
             return Ok(());
-        }
-        if !self.changed.is_empty() {
-            return Ok(()); // the switch's ports are not what they were thought to be: planned first
         }
         let scope = self.scope();
         if !self.switch.ranked && self.flows.differences().len() > SLICE {
             self.rank_flows();
         }
-        let Some(slice) = self.switch.queue.next(&mut self.flows, scope) else {
-            if self.switch.unrealised {
-                self.realise(&connection).await;
-            }
-            return Ok(());
-        };
+        let opens = self.switch.queue.opens_next(&mut self.flows, scope);
         // What closed is obeyed before anything opens.
-        if slice.opens && self.switch.closing && !self.realise(&connection).await {
-            self.switch.queue.forget();
+        if opens.map_or(self.switch.unrealised, |opens| opens && self.switch.closing) {
+            let control = &self.switch.control;
+            let realised =
+                self.switch.realised.take().unwrap_or_else(|| Box::new(Realised::new(control, Table::Tick.id())));
+            self.switch.work = Some(Work::realise(&connection, realised));
             return Ok(());
         }
-        match self.send(&connection, &slice).await {
-            Sent::Done => {
-                self.switch.unrealised = true;
-                self.switch.fresh &= !slice.opens && !slice.whole;
-                self.switch.closing |= !slice.opens && !self.switch.fresh;
-                self.progress.committed(slice.changes.len());
-                self.parts.metrics.flow_changes.inc_by(slice.changes.len() as u64);
-                self.parts.metrics.bundles.with(["committed"]).inc();
-            }
-            Sent::Refused(refused) => {
-                self.parts.metrics.bundles.with(["refused"]).inc();
-                self.switch.queue.forget();
-                if refused.is_empty() {
-                    tracing::error!("the switch refuses a bundle and does not say what of it");
-                    self.switch.rest();
-                }
-                for (id, reason) in refused {
-                    self.refused(id, &reason);
-                }
-                self.keep_numbers()?;
-            }
-            Sent::Lost => {
-                self.parts.metrics.bundles.with(["lost"]).inc();
-                self.switch.queue.forget();
-            }
+        match self.switch.queue.next(&mut self.flows, scope) {
+            Some(slice) => self.send(&connection, slice),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The switch is gone: it will come back empty. While nothing else can be done, flows are put in order for that.
-    pub(super) fn switch_is_gone(&mut self) {
+    fn switch_is_gone(&mut self) {
+        self.abandon_work();
         self.switch.disconnected();
         self.parts.tunnel_routes.connection(None);
         self.rank_flows();
@@ -257,92 +308,21 @@ impl Agent {
         self.switch.ranked = true;
     }
 
-    /// Asks to be told who changes flows from now on, before they are read.
-    async fn watch_switch(&mut self, connection: &Connection) -> Result<(), RequestError> {
-        if self.switch.tells.is_none() {
-            self.switch.tells = Some(match connection.watch_flows().await {
-                Ok(()) => true,
-                Err(RequestError::Rejected(error)) => {
-                    tracing::warn!(%error, "this switch does not tell who changes its flows: they are compared now and then");
-                    false
-                }
-                Err(error) => return Err(error),
-            });
-        }
-        let ports = connection.ports().await?;
-        self.switch.ports = Some(ports.into_iter().map(|port| (port.number.0, port.name)).collect());
-        self.look_at_ports();
-        Ok(())
-    }
-
-    async fn read_switch(&mut self, connection: &Connection) -> bool {
-        let started = Instant::now();
-        if let Err(error) = self.watch_switch(connection).await {
-            self.lost(&error);
-            return false;
-        }
-        // Nothing differed on this connection: what differs now is somebody else's work.
-        let untouched = self.switch.was_read && self.may_name_differences();
-        self.flows.begin_dump();
-        let flows = &mut self.flows;
-        let outcome = connection
-            .dump_flows(|flow: Flow| {
-                if flow.table != Table::Tick.id() {
-                    let key = Key { table: flow.table, priority: flow.priority, oxm: flow.matches.oxm() };
-                    if let Err(error) = flows.dumped(key, &flow.instructions) {
-                        tracing::warn!(%flow, %error, "a flow of the switch cannot be compared, it will be written anew");
-                    }
-                }
-            })
-            .await;
-        self.flows.end_dump();
-        (self.switch.last_read, self.switch.reading_took) = (Instant::now(), started.elapsed());
-        match outcome {
-            Ok(()) => {
-                self.parts.metrics.switch_reads.inc();
-                (self.switch.read, self.switch.was_read) = (true, true);
-                self.switch.fresh = self.flows.held() == 0;
-                self.switch.closing &= !self.switch.fresh;
-                if untouched {
-                    self.name_differences();
-                }
-            }
-            Err(error) => self.lost(&error),
-        }
-        self.switch.read
-    }
-
-    /// Waits until old megaflows are gone; whether they are.
-    async fn realise(&mut self, connection: &Connection) -> bool {
-        match self.switch.realised.wait(connection).await {
-            Ok(()) => {
-                (self.switch.unrealised, self.switch.closing) = (false, false);
-                self.progress.realised();
-                self.look_again(connection);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "not known whether the switch obeys");
-                self.switch.resting = true;
-                false
-            }
-        }
-    }
-
-    async fn send(&mut self, connection: &Connection, slice: &Slice) -> Sent {
+    /// Sends a slice; what of it does not fit a message is refused before that.
+    fn send(&mut self, connection: &Connection, slice: Slice) -> Result<(), TurnError> {
         let mut batch = Batch::new();
-        let (mut sent, mut refused) = (Vec::with_capacity(slice.changes.len()), Vec::new());
+        let (mut changes, mut refused) = (Vec::with_capacity(slice.changes.len()), Vec::new());
         let mut buffer = Vec::with_capacity(512);
-        for change in &slice.changes {
+        for change in slice.changes {
             buffer.clear();
             let id = change.flow();
-            let written = order::message(&self.flows, *change, &mut buffer).map_err(|error| error.to_string());
+            let written = order::message(&self.flows, change, &mut buffer).map_err(|error| error.to_string());
             let pushed = written.and_then(|command| {
                 batch.push(&buffer).map_err(|error| error.to_string())?;
                 Ok(command)
             });
             match pushed {
-                Ok(command) => sent.push((id, command)),
+                Ok(command) => changes.push((id, command)),
                 Err(error) => refused.push((id, error)),
             }
             if tracing::enabled!(tracing::Level::TRACE) {
@@ -350,42 +330,15 @@ impl Agent {
             }
         }
         if !refused.is_empty() {
-            return Sent::Refused(refused);
+            return self.take_refusals(refused);
         }
-        match connection.bundle(&batch).await {
-            Ok(()) => {
-                for (id, command) in sent {
-                    match command {
-                        FlowCommand::DeleteStrict => self.flows.uninstalled(id),
-                        _ => self.flows.installed(id),
-                    }
-                }
-                Sent::Done
-            }
-            Err(BundleError::Rejected(rejected)) => Sent::Refused(
-                rejected
-                    .into_iter()
-                    .filter_map(|entry| Some((sent.get(entry.index)?.0, entry.error.to_string())))
-                    .collect(),
-            ),
-            Err(BundleError::TooLong { index, length, limit }) => {
-                let reason = format!("its message has {length} bytes, and {limit} fit into a bundle");
-                Sent::Refused(sent.get(index).map(|(id, _)| (*id, reason)).into_iter().collect())
-            }
-            Err(BundleError::Refused(rejection)) => {
-                tracing::error!(%rejection, "the switch refuses bundles");
-                self.switch.rest();
-                Sent::Lost
-            }
-            Err(BundleError::Request(error)) => {
-                self.lost(&error);
-                Sent::Lost
-            }
-        }
+        let sent = Sent { changes, opens: slice.opens, whole: slice.whole, result: Ok(()) };
+        self.switch.work = Some(Work::send(connection, batch, sent));
+        Ok(())
     }
 
     /// The connection, or what is known of the switch, is gone.
-    pub(super) fn lost(&mut self, error: &RequestError) {
+    fn lost(&mut self, error: &RequestError) {
         tracing::warn!(%error, "the switch's state is not known, it will be read again");
         self.switch.rest();
     }

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use rtnetlink::sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use rtnetlink::sys::{AsyncSocket, SocketAddr, TokioSocket};
@@ -28,13 +29,12 @@ pub fn follow(events: &mpsc::Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-async fn tell(socket: TokioSocket, events: mpsc::Sender<Event>) {
+async fn tell(mut socket: TokioSocket, events: mpsc::Sender<Event>) {
     let mut buffer = Vec::with_capacity(1 << 16);
     loop {
-        buffer.clear();
-        // More than fits was lost (ENOBUFS), which is a change as well.
-        let _ = poll_fn(|context| socket.poll_recv(context, &mut buffer)).await;
-        if let Err(mpsc::error::TrySendError::Closed(_)) = events.try_send(Event::HostTouched) {
+        heard(&mut socket, &mut buffer).await;
+        // While the inbox is full nothing is forgotten: what comes meanwhile stays in the socket, or overruns it.
+        if events.send(Event::HostTouched).await.is_err() {
             return;
         }
         // What comes in a burst is one change.
@@ -42,5 +42,25 @@ async fn tell(socket: TokioSocket, events: mpsc::Sender<Event>) {
     }
 }
 
+/// Waits for a message, and reads those that came with it.
+async fn heard(socket: &mut TokioSocket, buffer: &mut Vec<u8>) {
+    let mut read = 0;
+    poll_fn(|context| {
+        while read < BURST {
+            buffer.clear();
+            match socket.poll_recv(context, buffer) {
+                Poll::Pending if read == 0 => return Poll::Pending,
+                Poll::Pending => break,
+                // More than fits was lost (ENOBUFS), which is a change as well.
+                Poll::Ready(_) => read += 1,
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
 /// Between two changes that are told.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+/// Messages that are read as one change at most: more than a socket holds.
+const BURST: usize = 10_000;

@@ -4,8 +4,10 @@
 //! A frame is here before it is acknowledged, so an agent that comes back is never behind what it promised. Nothing is synced: a
 //! machine that dies takes the switch and its connections along, and a file that is torn is not believed beyond its last whole
 //! frame: what is missing had not been acknowledged. A file that is damaged is not believed at all, since what is behind the damage
-//! had been. The file is written anew with each replacing frame; when it has become long, [`Journal::is_long`] says so and everything
-//! is asked for anew, which brings one. What a new controller is told of what this node has ([`Journal::holding`]) is read from it.
+//! had been; and what could not be written takes the file away, for the same reason. It is kept again once the disk has room:
+//! [`Journal::can_be_kept_again`] says when everything is to be asked for anew. The file is written anew with each replacing frame;
+//! when it has become long, [`Journal::is_long`] says so and everything is asked for anew, which brings one. What a new controller
+//! is told of what this node has ([`Journal::holding`]) is read from it.
 //!
 //! Layout: `FERRANTF`, format version (u8); then records: length (u32), its check (u32), the head's check (u32), a `Frame` of
 //! `stream.proto`. Big-endian.
@@ -15,9 +17,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use apis::digest::Holding;
 use apis::stream as wire;
+use nix::sys::statvfs::statvfs;
 use prost::Message;
 
 use super::stream::Gathering;
@@ -28,6 +32,11 @@ const HEAD: &[u8; 9] = b"FERRANTF\x02";
 const RECORD_HEAD: usize = 12;
 /// What may have changed since the replacing frame beyond its own length.
 const SLACK: u64 = 4 << 20;
+/// Between a failure and the next look at whether the disk takes it; twice as long each time, up to this.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
+/// For what came since the failure, and for others.
+const ROOM: u64 = 64 << 10;
 
 /// The file.
 #[derive(Debug)]
@@ -43,6 +52,20 @@ pub struct Journal {
     /// Bytes up to the end of the replacing frame, and after it.
     replaced: u64,
     appended: u64,
+    /// Nothing is kept.
+    failed: Option<Failed>,
+}
+
+/// Something could not be written.
+#[derive(Debug)]
+struct Failed {
+    /// When it was last tried, and how long until the next time.
+    tried: Instant,
+    wait: Duration,
+    /// What there was to keep, in bytes.
+    room: u64,
+    /// The file could not be taken away either: it says what holds no more.
+    stale: bool,
 }
 
 /// What a file has.
@@ -65,6 +88,7 @@ impl Journal {
             beside_length: 0,
             replaced: 0,
             appended: 0,
+            failed: None,
         }
     }
 
@@ -146,6 +170,9 @@ impl Journal {
                 renamed.map(|()| {
                     self.file = Some(beside);
                     (self.replaced, self.appended) = (self.beside_length, 0);
+                    if self.failed.take().is_some() {
+                        tracing::info!("what the controller says is kept again");
+                    }
                 })
             }
             None => match &mut self.file {
@@ -188,13 +215,46 @@ impl Journal {
     fn noted(&mut self, outcome: io::Result<()>) {
         if let Err(error) = outcome {
             tracing::error!(path = %self.path.display(), %error, "what the controller says cannot be kept; a restart without it is closed");
+            let room = (self.replaced + self.appended + self.update.len() as u64).max(self.beside_length);
             self.discard();
             self.file = None;
-            // If even that fails the file stays as it is, torn.
-            let _ = fs::remove_file(&self.path);
-            fault::point("journal.remove.done");
+            let wait = self.failed.as_ref().map_or(AGAIN, |failed| (failed.wait * 2).min(AGAIN_AT_MOST));
+            self.failed = Some(Failed { tried: Instant::now(), wait, room, stale: !disbelieve(&self.path) });
         }
     }
+
+    /// Nothing is kept since something could not be written, and by now the disk has room again: all is to be asked for anew, which
+    /// brings a replacing frame. Looks at the disk seldom; not to be asked in the middle of a frame.
+    pub fn can_be_kept_again(&mut self) -> bool {
+        let Some(failed) = self.failed.as_mut().filter(|failed| failed.tried.elapsed() >= failed.wait) else {
+            return false;
+        };
+        (failed.tried, failed.wait) = (Instant::now(), (failed.wait * 2).min(AGAIN_AT_MOST));
+        failed.stale = failed.stale && !disbelieve(&self.path);
+        has_room(self.path.parent().unwrap_or(Path::new(".")), failed.room)
+    }
+}
+
+/// Takes the file away, or what is in it; whether nobody will believe it any more.
+fn disbelieve(path: &Path) -> bool {
+    let removed = fs::remove_file(path);
+    fault::point("journal.remove.done");
+    let gone = match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            OpenOptions::new().write(true).truncate(true).open(path).map(drop)
+        }
+        _ => Ok(()),
+    };
+    if let Err(error) = &gone {
+        tracing::error!(path = %path.display(), %error, "what the controller said before cannot be taken away; remove this file");
+    }
+    gone.is_ok()
+}
+
+/// Whether the disk says that so many bytes can be written, and some more.
+fn has_room(folder: &Path, bytes: u64) -> bool {
+    // Where it does not say, trying tells.
+    statvfs(folder).map_or(true, |disk| disk.blocks_available() * disk.fragment_size() > bytes + ROOM)
 }
 
 /// Opens a file and reads its head.

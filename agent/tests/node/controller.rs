@@ -158,6 +158,15 @@ impl Controller {
         self.server.abort();
     }
 
+    /// Says that all other nodes have heard the agent's reports up to this one.
+    pub fn release(&self, sequence: u64) {
+        let message =
+            || wire::FromController { message: Some(from_controller::Message::Released(wire::Released { sequence })) };
+        for stream in &self.shared.lock().unwrap().streams {
+            let _ = stream.sender.send(Ok(message()));
+        }
+    }
+
     /// Says this in one frame; its number.
     pub fn say(&self, changes: Vec<wire::Change>) -> u64 {
         let mut shared = self.shared.lock().unwrap();

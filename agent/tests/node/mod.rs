@@ -383,7 +383,7 @@ fn http(socket: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
 }
 
 /// One request on a connection that stays.
-fn exchange(stream: &mut UnixStream, path: &str, body: &str) -> (u16, String) {
+pub fn exchange(stream: &mut UnixStream, path: &str, body: &str) -> (u16, String) {
     stream.set_read_timeout(Some(WITHIN)).unwrap();
     write!(stream, "POST {path} HTTP/1.1\r\nhost: agent\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
     let (mut head, mut byte) = (String::new(), [0]);

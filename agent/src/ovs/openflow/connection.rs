@@ -5,8 +5,8 @@
 //! [`super::session`].
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use openflow::{Features, HEADER_LENGTH as HEADER, Message, MultipartRequest, Reply, Request};
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +32,23 @@ struct Inner {
     features: Features,
     outgoing: mpsc::Sender<Vec<u8>>,
     waiting: Arc<Waiting>,
+    heard: Arc<Heard>,
+}
+
+/// When the switch last said something.
+#[derive(Debug)]
+pub(super) struct Heard(Mutex<Instant>);
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+}
+
+impl Heard {
+    pub(super) fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -52,8 +69,9 @@ impl Connection {
         features: Features,
         outgoing: mpsc::Sender<Vec<u8>>,
         waiting: Arc<Waiting>,
+        heard: Arc<Heard>,
     ) -> Self {
-        Self(Arc::new(Inner { generation, features, outgoing, waiting }))
+        Self(Arc::new(Inner { generation, features, outgoing, waiting, heard }))
     }
 
     /// Counts the connections of a session, from 1.
@@ -64,6 +82,11 @@ impl Connection {
     /// What the switch said of itself, its datapath id among it.
     pub fn features(&self) -> Features {
         self.0.features
+    }
+
+    /// For how long the switch has said nothing at all. One that was asked nothing may well be silent.
+    pub fn silent_for(&self) -> Duration {
+        self.0.heard.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Returns when the switch has worked on everything sent on this connection before.
@@ -126,25 +149,18 @@ impl Connection {
         mut part: impl FnMut(Reply) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut parts = self.start_multipart(request).await?;
-        loop {
-            let next = timeout(ANSWER_WITHIN, parts.recv()).await.map_err(|_| RequestError::TimedOut(ANSWER_WITHIN))?;
-            // The channel ends early only with the connection: the last part says that it is.
-            let frame = next.ok_or(RequestError::Disconnected)?.map_err(RequestError::Rejected)?;
-            let Message::MultipartReply(reply) = Message::decode(&frame).map_err(RequestError::from)?.1 else {
-                return Err(RequestError::OtherAnswer.into());
-            };
-            part(reply.reply)?;
-            if !reply.more {
-                return Ok(());
-            }
+        while let Some(reply) = parts.next().await? {
+            part(reply)?;
         }
+        Ok(())
     }
 
-    async fn start_multipart(&self, request: Request) -> Result<mpsc::Receiver<Answer>, RequestError> {
+    /// The same for whoever waits between two parts; the switch then waits too.
+    pub(super) async fn start_multipart(&self, request: Request) -> Result<Parts, RequestError> {
         let (xid, parts) = self.0.waiting.parts()?;
         let request: MultipartRequest = request.into();
         self.write(Message::MultipartRequest(request).encode(xid)?).await?;
-        Ok(parts)
+        Ok(Parts { parts, more: true })
     }
 
     pub(super) fn batch(&self, messages: usize) -> Result<BatchErrors, RequestError> {
@@ -165,6 +181,32 @@ impl Connection {
         let (xid, reply) = self.reply()?;
         piece.extend_from_slice(&message(kind::BARRIER_REQUEST, xid, &[]));
         Ok(reply)
+    }
+}
+
+/// An answer that comes in parts.
+#[derive(Debug)]
+pub(super) struct Parts {
+    parts: mpsc::Receiver<Answer>,
+    /// The last one was not here yet.
+    more: bool,
+}
+
+impl Parts {
+    /// The next part; none after the last.
+    pub(super) async fn next(&mut self) -> Result<Option<Reply>, RequestError> {
+        if !self.more {
+            return Ok(None);
+        }
+        let next = timeout(ANSWER_WITHIN, self.parts.recv()).await;
+        let next = next.map_err(|_| RequestError::TimedOut(ANSWER_WITHIN))?;
+        // The channel ends early only with the connection: the last part says that it is.
+        let frame = next.ok_or(RequestError::Disconnected)?.map_err(RequestError::Rejected)?;
+        let Message::MultipartReply(reply) = Message::decode(&frame)?.1 else {
+            return Err(RequestError::OtherAnswer);
+        };
+        self.more = reply.more;
+        Ok(Some(reply.reply))
     }
 }
 

@@ -5,10 +5,30 @@ use openflow::meter::ALL_METERS;
 use openflow::multipart::{FlowMonitorCommand, FlowMonitorFlags, FlowMonitorRequest};
 use openflow::{Flow, FlowEntry, FlowFilter, FlowStats, Group, Meter, Port, PortNumber, Reply, Request};
 
-use super::connection::Connection;
+use super::connection::{Connection, Parts};
 use super::error::RequestError;
 
+/// All flows of a switch, as it tells them.
+#[derive(Debug)]
+pub struct FlowDump(Parts);
+
+impl FlowDump {
+    /// The next of them; none after the last.
+    pub async fn next(&mut self) -> Result<Option<Vec<Flow>>, RequestError> {
+        match self.0.next().await? {
+            Some(Reply::FlowDesc(entries)) => Ok(Some(entries.into_iter().map(|entry| entry.flow).collect())),
+            Some(_) => Err(RequestError::OtherAnswer),
+            None => Ok(None),
+        }
+    }
+}
+
 impl Connection {
+    /// Every flow, in no order, for whoever cannot take them as fast as they arrive.
+    pub async fn start_flow_dump(&self) -> Result<FlowDump, RequestError> {
+        Ok(FlowDump(self.start_multipart(Request::FlowDesc(FlowFilter::default())).await?))
+    }
+
     /// Every flow, in no order, each as it arrives.
     pub async fn dump_flows(&self, mut flow: impl FnMut(Flow)) -> Result<(), RequestError> {
         self.dump_flow_entries(FlowFilter::default(), |entry| flow(entry.flow)).await

@@ -18,6 +18,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::connection::Heard;
 use super::error::{LinkError, switch_error};
 use super::events::Queue;
 use super::frame::{Frames, Header, kind, message, u32_at};
@@ -43,6 +44,7 @@ pub(super) struct Link {
     pub(super) outgoing: mpsc::Sender<Vec<u8>>,
     pub(super) waiting: Arc<Waiting>,
     pub(super) features: Features,
+    pub(super) heard: Arc<Heard>,
     writer: tokio::task::JoinHandle<()>,
 }
 
@@ -67,6 +69,7 @@ impl Link {
             outgoing,
             waiting: Arc::default(),
             features: Features::default(),
+            heard: Arc::default(),
             writer: tokio::spawn(write(writer, urgent_pieces, pieces)),
         };
         let handshake = timeout(HANDSHAKE_WITHIN, link.handshake(queue)).await;
@@ -146,7 +149,10 @@ impl Link {
     async fn read(&mut self) -> Result<(), LinkError> {
         match self.reader.read_buf(self.frames.space()).await? {
             0 => Err(LinkError::Closed),
-            _ => Ok(()),
+            _ => {
+                self.heard.now();
+                Ok(())
+            }
         }
     }
 

@@ -82,8 +82,8 @@ async fn supervise(path: Arc<Path>, state: watch::Sender<State>, queue: Arc<Queu
             Ok(mut link) => {
                 generation += 1;
                 backoff.reset();
-                let connection =
-                    Connection::new(generation, link.features, link.outgoing.clone(), link.waiting.clone());
+                let (outgoing, waiting) = (link.outgoing.clone(), link.waiting.clone());
+                let connection = Connection::new(generation, link.features, outgoing, waiting, link.heard.clone());
                 tracing::info!(path = %path.display(), generation, "connected to the switch");
                 state.send_replace(State { connection: Some(connection.clone()), why: None });
                 queue.connected(connection);

@@ -114,6 +114,30 @@ impl Client {
         self.settle(&what, |cache| ports_transaction(cache, bridge, ensure, remove)).await
     }
 
+    /// Makes the ports named go, and sets keys of the bridge's `external_ids` as they follow from what they are, in one
+    /// transaction; with them, makes these exist as described.
+    ///
+    /// # Errors
+    /// As [`Client::change_ports`].
+    pub async fn exchange_ports(
+        &self,
+        bridge: &str,
+        ensure: &[PortSpec],
+        remove: &[String],
+        ids: impl Fn(&Pairs) -> Pairs,
+    ) -> Result<(), SwitchError> {
+        let what = format!("ports of bridge {bridge}: {} to have, {} to remove", ensure.len(), remove.len());
+        let build = |cache: &Cache| {
+            let mut transaction = ports_transaction(cache, bridge, ensure, remove)?;
+            if let Some((uuid, row)) = cache.named::<Bridge>(bridge) {
+                let current = &row.external_ids;
+                merge::<Bridge>(&mut transaction, || Where::uuid(uuid), "external_ids", current, &ids(current));
+            }
+            Ok(transaction)
+        };
+        self.settle(&what, build).await
+    }
+
     /// [`Client::change_ports`] of one port to have.
     pub async fn ensure_port(&self, bridge: &str, port: &PortSpec) -> Result<(), SwitchError> {
         self.change_ports(bridge, std::slice::from_ref(port), &[]).await

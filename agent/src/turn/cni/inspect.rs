@@ -27,7 +27,7 @@ impl Agent {
             let message = format!("container {container_id}, interface {interface} of pod {}: {why}", attachment.pod());
             Err(CniError::new(code, message, "see the agent's log and its /v1/pods"))
         };
-        if !self.switch.is_connected() {
+        if !self.switch.answers() {
             return wrong(ErrorCode::TRY_AGAIN_LATER, "the switch does not answer".to_owned());
         }
         let host = &attachment.host_interface;
@@ -59,6 +59,10 @@ impl Agent {
         if !database.connected {
             let why = database.last_error.as_deref().unwrap_or("not connected yet").to_owned();
             return refused(ErrorCode::NOT_AVAILABLE, "the switch's database does not answer", why);
+        }
+        if !self.switch.answers() {
+            let why = "ovs-vswitchd has its OpenFlow connection and says nothing; does it stand still?".to_owned();
+            return refused(ErrorCode::LIMITED_CONNECTIVITY, "the switch does not answer", why);
         }
         if self.host.mtu.is_none() {
             let why = "the controller has not described this node yet, or its links could not be set up".to_owned();

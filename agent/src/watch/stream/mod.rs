@@ -155,7 +155,10 @@ impl Follower {
             tokio::select! {
                 said = inbox.recv() => self.heard(said.ok_or(Ending)?).await?,
                 () = uplink.obeys() => self.tell(),
-                _ = look.tick() => self.renew(),
+                _ = look.tick() => {
+                    self.renew();
+                    self.keep_again();
+                }
                 () = self.events.closed() => return Err(Ending),
             }
             self.decide().await?;
@@ -196,6 +199,16 @@ impl Follower {
         let streams: Vec<u64> = self.controllers.iter().filter_map(|controller| controller.stream).collect();
         if let Some((stream, renew)) = self.renewal.ask(Instant::now(), &streams) {
             self.say(stream, from_agent::Message::Renew(renew));
+        }
+    }
+
+    /// What could not be kept on disk is asked for anew once it can be.
+    fn keep_again(&mut self) {
+        let between = self.taking.as_ref().filter(|taking| taking.is_between_frames());
+        if let Some((controller, stream)) = between.map(|taking| (taking.controller, taking.stream))
+            && self.journal.can_be_kept_again()
+        {
+            self.take(controller, stream, false);
         }
     }
 

@@ -89,6 +89,14 @@ impl Uplink {
         self.lock().sequence
     }
 
+    /// All that an earlier life had attached is reported: the sequence of the last report. Where there was nothing to report, that is
+    /// a report too, so that somebody says when all others have heard it.
+    pub fn begun(&self) -> u64 {
+        let mut shared = self.lock();
+        shared.sequence = shared.sequence.max(1);
+        shared.sequence
+    }
+
     /// Orders this life of the agent among its others.
     pub fn boot(&self) -> Vec<u8> {
         self.lock().boot.clone()
