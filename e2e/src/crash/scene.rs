@@ -1,5 +1,5 @@
-//! The lab of the draws: two nodes, two controllers, a few pods that stay, up to [`SLOTS`] that come and go on `node-a`, whose agent and plugin
-//! are stopped, and packets that no policy here ever allows.
+//! The lab of the draws: two nodes, two controllers, a few pods that stay, up to [`SLOTS`] that come and go on `node-a`, whose
+//! agent and plugin are stopped, and packets that no policy here ever allows.
 //!
 //! Whoever works here is watched: an agent that stops at its point is started again at once, as a DaemonSet does, and then no
 //! longer armed.
