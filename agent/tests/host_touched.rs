@@ -1,5 +1,6 @@
 //! What the kernel tells of the host's changes reaches the loop, however busy that is, and a burst as one.
 
+#[allow(dead_code, reason = "this test needs a namespace and nothing that passes between two")]
 mod place;
 
 use agent::event::Event;

@@ -1,6 +1,6 @@
 //! ADD: planned at once where it can be, confirmed when the switch obeys.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use apis::cni::{AddRequest, AddResult, CniError, ConfirmRequest, ErrorCode};
 use apis::query::Failure;
@@ -9,22 +9,17 @@ use tokio::sync::oneshot;
 
 use super::{Add, Begun, Confirm, IDENTITY_WITHIN, PLAN_WITHIN, PORT_WITHIN, name_of, not_now, pod_key, state_of};
 use crate::apply::ports::Work;
+use crate::clock;
 use crate::serve::cni::Session;
 use crate::state::PodKey;
 use crate::turn::Agent;
-
-/// Milliseconds since 1970.
-fn clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
 
 impl Agent {
     /// Plans an attachment, now or as soon as it can be.
     pub(super) fn add(&mut self, add: Add) {
         let planned = match self.must_wait(&add) {
             Some(why) => Err(why),
-            None => self.parts.attachments.plan(&add.request, clock()),
+            None => self.parts.attachments.plan(&add.request, clock::milliseconds()),
         };
         match planned {
             Err(error) if error.code == ErrorCode::TRY_AGAIN_LATER && add.since.elapsed() < PLAN_WITHIN => {
@@ -101,6 +96,7 @@ impl Agent {
             session,
             result,
             since,
+            attached: false,
             port,
             flows,
             answer,
@@ -158,7 +154,8 @@ impl Agent {
     fn is_ready(&self, confirm: &Confirm) -> bool {
         let port = self.known_port(&confirm.attachment.host_interface);
         let planned = self.planner.pods().get(&confirm.key).map(|pod| pod.port);
-        port.is_some()
+        confirm.attached
+            && port.is_some()
             && planned == port
             && (!self.is_closed(&confirm.key) || confirm.since.elapsed() >= IDENTITY_WITHIN)
     }
