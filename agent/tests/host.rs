@@ -437,10 +437,10 @@ fn host_ends_come_up_and_go() {
             alias: "ferrant1 a pod's".into(),
             alternative_names: vec!["pod1.0:more".into(), "pod1.1:x/y".into()],
         };
-        labels::bring_up(&handle, "pod1", &label).await.expect("it is there");
-        labels::bring_up(&handle, "pod1", &label).await.expect("it is up");
+        labels::bring_up(&handle, "pod1", &label, false).await.expect("it is there");
+        labels::bring_up(&handle, "pod1", &label, true).await.expect("it is up");
         assert_eq!(labels::read(&handle).await.expect("links are listed")["pod1"], label);
-        let missing = labels::bring_up(&handle, "pod9", &label).await.expect_err("it is not there").to_string();
+        let missing = labels::bring_up(&handle, "pod9", &label, false).await.expect_err("it is not there").to_string();
         let removed = links::remove(&handle, "pod2").await.expect("it is there");
         let again = links::remove(&handle, "pod2").await.expect("nothing is no error");
         let lo = links::remove(&handle, "lo").await.expect_err("it is no pod's").to_string();

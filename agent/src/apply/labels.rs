@@ -27,19 +27,24 @@ pub async fn read(handle: &Handle) -> Result<BTreeMap<String, Label>, LinksError
     Ok(dump.iter().filter_map(label).collect())
 }
 
-/// Writes a link's label and brings it up. It has to be guarded by then.
+/// Writes a link's label and brings it up, `promiscuous` or as it is. It has to be guarded by then.
+///
+/// A userspace switch makes every system interface promiscuous that becomes its port. That is one more change of a link, and at each
+/// vswitchd looks at all that it has; an interface that is promiscuous when it becomes a port has no such change. (vswitchd makes it
+/// by writing all flags as it read them a moment before: a link that came up in between would be down again. So a link is up first.)
 ///
 /// # Errors
 /// When it is not there, or the kernel refuses.
-pub async fn bring_up(handle: &Handle, interface: &str, label: &Label) -> Result<(), LinksError> {
+pub async fn bring_up(handle: &Handle, interface: &str, label: &Label, promiscuous: bool) -> Result<(), LinksError> {
     if !label.alternative_names.is_empty() {
         name(handle, interface, label).await?;
     }
     fault::point("label.names.written");
     without_ipv6(interface)?;
     // The alias comes after what it goes on in, and says how much that is: a label is whole or seen to be cut.
-    let message = LinkUnspec::new_with_name(interface).up().alias(label.alias.clone()).build();
-    let raised = handle.link().set(message).execute().await;
+    let message = LinkUnspec::new_with_name(interface).up().alias(label.alias.clone());
+    let message = if promiscuous { message.promiscuous(true) } else { message };
+    let raised = handle.link().set(message.build()).execute().await;
     fault::point("links.raise.done");
     refused(raised, interface, || format!("label {interface} and bring it up"))
 }

@@ -4,8 +4,7 @@
 //! nothing may send a packet to a place that is not ready, and nothing may enter by a door that is not guarded.
 //!
 //! ```text
-//!  a pod comes   the node's kernel is closed on its interface (netdev) ─► port ─► interface up ┐
-//!                                                                         flows ─► realised  ┴► answer
+//!  a pod comes   the node's kernel is closed on its interface (netdev) ─► interface up ─► port ─► flows ─► realised ─► answer
 //!  a pod goes    flows ─► realised ─► port ─► kernel opened, interface removed ─► address free
 //!  a hand was here the bridge and its own ports ─► as a pod that comes; links, routes, NAT compared whole
 //!  flows change  [`super::delta`]: one bundle, or what closes ─► realised ─► what opens
@@ -80,8 +79,8 @@ impl Worker {
         if let Some(wanted) = facts {
             events.extend(self.look_at_host(wanted, look).await);
         }
-        let (closed, mut outcomes) = self.close(attach).await;
-        outcomes.extend(self.exchange_ports(closed, detach).await);
+        let (ready, mut outcomes) = self.close_and_raise(attach).await;
+        outcomes.extend(self.exchange_ports(ready, detach).await);
         events.extend(outcomes.into_iter().map(Event::Ports));
         events
     }
@@ -101,9 +100,9 @@ impl Worker {
                 Ok(true) | Err(_) => there.push(pod), // what does not work is told by the next step
             }
         }
-        let (closed, failed) = self.close(there).await;
+        let (ready, failed) = self.close_and_raise(there).await;
         outcomes.extend(failed);
-        outcomes.extend(self.exchange_ports(closed, Vec::new()).await);
+        outcomes.extend(self.exchange_ports(ready, Vec::new()).await);
         outcomes.into_iter().map(Event::Ports).collect()
     }
 
@@ -136,22 +135,30 @@ impl Worker {
         events
     }
 
-    /// Closes the node's kernel on the interfaces; those on which it is closed, and what failed.
-    async fn close(&self, attach: Vec<Attachment>) -> (Vec<Attachment>, Vec<PortOutcome>) {
-        let (mut closed, mut failed) = (Vec::new(), Vec::new());
-        let outcomes =
-            self.close_each(attach.iter().map(|attachment| attachment.host_interface.clone()).collect()).await;
-        for (attachment, outcome) in attach.into_iter().zip(outcomes) {
-            match outcome {
-                Ok(()) => closed.push(attachment),
+    /// Closes the node's kernel on the interfaces, then brings them up; those that are ready, and what failed.
+    async fn close_and_raise(&mut self, attach: Vec<Attachment>) -> (Vec<Attachment>, Vec<PortOutcome>) {
+        let (mut ready, mut failed) = (Vec::new(), Vec::new());
+        let closed = self.close(attach.iter().map(|attachment| attachment.host_interface.clone()).collect()).await;
+        for (attachment, closed) in attach.into_iter().zip(closed) {
+            let raised = match closed {
+                Ok(()) => {
+                    let label = attachment.label();
+                    let promiscuous = self.datapath == Datapath::Netdev;
+                    let raised = labels::bring_up(&self.netlink, &attachment.host_interface, &label, promiscuous);
+                    raised.await.map_err(|error| error.to_string())
+                }
+                Err(error) => Err(error),
+            };
+            match raised {
+                Ok(()) => ready.push(attachment),
                 Err(error) => failed.push(PortOutcome::Failed(Box::new(attachment), error)),
             }
         }
-        (closed, failed)
+        (ready, failed)
     }
 
-    /// In one go; where one of them cannot be closed, each for itself.
-    async fn close_each(&self, interfaces: Vec<String>) -> Vec<Result<(), String>> {
+    /// Closes the node's kernel on interfaces, in one go; where one of them cannot be closed, each for itself.
+    async fn close(&self, interfaces: Vec<String>) -> Vec<Result<(), String>> {
         if self.datapath == Datapath::System || interfaces.is_empty() || nat::close(&interfaces).await.is_ok() {
             return interfaces.iter().map(|_| Ok(())).collect();
         }
@@ -162,7 +169,7 @@ impl Worker {
         outcomes
     }
 
-    /// Ports come and go in one transaction; then the interfaces of those that came are brought up, and of those that went removed.
+    /// Ports come and go in one transaction; then the interfaces of those that went.
     async fn exchange_ports(&mut self, attach: Vec<Attachment>, detach: Vec<Attachment>) -> Vec<PortOutcome> {
         let mut outcomes = Vec::new();
         if attach.is_empty() && detach.is_empty() {
@@ -174,28 +181,15 @@ impl Worker {
         let changed = self.client.exchange_ports(&self.config.bridge, &ensure, &remove, freed).await;
         let changed = changed.map_err(|error| error.to_string());
         for attachment in attach {
-            let raised = match &changed {
-                Ok(()) => self.raise(&attachment).await,
-                Err(error) => Err(error.clone()),
-            };
-            outcomes.push(match raised {
+            outcomes.push(match &changed {
                 Ok(()) => PortOutcome::Attached(Box::new(attachment)),
-                Err(error) => PortOutcome::Failed(Box::new(attachment), error),
+                Err(error) => PortOutcome::Failed(Box::new(attachment), error.clone()),
             });
         }
         for attachment in detach {
             outcomes.push(self.remove_interface(attachment, changed.clone()).await);
         }
         outcomes
-    }
-
-    /// A port is raised once its row is there, not before: vswitchd goes through all that it has whenever its database or a link of the
-    /// node changes, for milliseconds, and what it does for the link alone would come before what it does for the row. (It makes the
-    /// link promiscuous, too, which is one more change of it; that and this one are seen together.)
-    async fn raise(&self, attachment: &Attachment) -> Result<(), String> {
-        let label = attachment.label();
-        let raised = labels::bring_up(&self.netlink, &attachment.host_interface, &label).await;
-        raised.map_err(|error| error.to_string())
     }
 
     async fn remove_interface(&mut self, attachment: Attachment, port_removed: Result<(), String>) -> PortOutcome {

@@ -75,8 +75,6 @@ struct Confirm {
     session: Session,
     result: AddResult,
     since: Instant,
-    /// Its host end is up, and a port in the database.
-    attached: bool,
     /// When the switch was seen to have the port, and to obey the flows.
     port: Option<Instant>,
     flows: Option<Instant>,
@@ -205,12 +203,7 @@ impl Agent {
 
     pub(super) fn take_port_outcome(&mut self, outcome: PortOutcome) {
         match outcome {
-            PortOutcome::Attached(attachment) => {
-                let confirms = self.waiting.confirms.iter_mut();
-                confirms
-                    .filter(|confirm| confirm.attachment == *attachment)
-                    .for_each(|confirm| confirm.attached = true);
-            }
+            PortOutcome::Attached(_) => {}
             PortOutcome::Gone(attachment) => self.pod_is_gone(&attachment),
             PortOutcome::Failed(attachment, error) => {
                 tracing::error!(interface = %attachment.host_interface, pod = %pod_key(&attachment), %error, "the pod's port is not as wanted");

@@ -96,7 +96,6 @@ impl Agent {
             session,
             result,
             since,
-            attached: false,
             port,
             flows,
             answer,
@@ -154,8 +153,7 @@ impl Agent {
     fn is_ready(&self, confirm: &Confirm) -> bool {
         let port = self.known_port(&confirm.attachment.host_interface);
         let planned = self.planner.pods().get(&confirm.key).map(|pod| pod.port);
-        confirm.attached
-            && port.is_some()
+        port.is_some()
             && planned == port
             && (!self.is_closed(&confirm.key) || confirm.since.elapsed() >= IDENTITY_WITHIN)
     }
