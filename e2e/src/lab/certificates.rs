@@ -104,7 +104,7 @@ impl Lab {
 
     /// Carries a certificate of another cluster to a node and starts its agent again; waits until it says that it is refused.
     /// Nobody waits for that node to obey any more.
-    pub fn estrange(&mut self, node: &str) -> Result<()> {
+    pub async fn estrange(&mut self, node: &str) -> Result<()> {
         let other = Authority::create(&self.binaries.controller, self.folder.path().join("other-cluster"))?;
         other.issue_node(node, &self.certificates_of(node))?;
         self.strangers.insert(node.to_owned());
@@ -113,7 +113,8 @@ impl Lab {
         self.wait_for_daemons()?;
         let agent = self.nodes[index].agent().context("the agent was started")?;
         let refused = || Ok(agent.log_end().contains("no stream to this controller").then_some(()));
-        self.pace.until("the agent to be refused", Duration::from_secs(10), refused)
+        self.pace.until("the agent to be refused", Duration::from_secs(10), refused)?;
+        self.wait_for_switch(index).await
     }
 
     /// Carries a certificate of its own cluster to such a node; waits until it obeys.

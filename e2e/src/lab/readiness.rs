@@ -53,6 +53,25 @@ impl Lab {
         Ok(())
     }
 
+    /// Waits until a node's agent says that it has its switch.
+    pub async fn wait_for_switch(&self, index: usize) -> Result<()> {
+        let (socket, limit) = (self.nodes[index].agent_socket(), self.pace.allow(Duration::from_secs(10)));
+        let connected = async {
+            loop {
+                let info: Value = get(&socket, "/v1/info", limit).await?.json()?;
+                if info["switch_connected"] == true {
+                    return Ok(());
+                }
+                // Between two questions, not instead of one.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(limit, connected).await;
+        waited.with_context(|| {
+            format!("waited {} s for {} to have its switch", limit.as_secs(), self.nodes[index].name())
+        })?
+    }
+
     /// Waits until every node obeys the source as it is now and knows every pod as it is now.
     pub async fn settle(&mut self) -> Result<Value> {
         let limit = self.pace.allow(Duration::from_secs(20));

@@ -122,7 +122,7 @@ impl Teller {
             Step::Controller(what, index) => self.controller(*what, *index),
             Step::Part(node, controller) => self.stage.lab().part(node, *controller),
             Step::Rejoin(node, controller) => self.stage.lab().rejoin(node, *controller),
-            Step::Estrange(node) => self.stage.lab().estrange(node),
+            Step::Estrange(node) => self.stage.lab().estrange(node).await,
             Step::Renewed => self.stage.lab().wait_for_renewal(),
             Step::Certify(node) => self.stage.lab().welcome(node).await,
             Step::Neighbour(pod) => self.neighbour(pod).await,
