@@ -149,7 +149,11 @@ async fn play(scene: &mut Scene, draw: &Draw, coverage: &mut Coverage, figures: 
     let denied_before = scene.traffic().denied_sent();
     let stopped = scene.play(draw, coverage).await?;
     figures.stopped += usize::from(stopped);
-    let verdict = scene.verify().await?;
+    let verdict = match scene.verify().await {
+        // Whoever was asked has stopped at its point: it is asked again.
+        Err(_) if scene.has_stopped_late().await? => scene.verify().await?,
+        verdict => verdict?,
+    };
     let denied = scene.traffic().denied_sent() - denied_before;
     figures.fewest_denied = Some(figures.fewest_denied.map_or(denied, |fewest| fewest.min(denied)));
     let complaints = verdict.complaints.clone();

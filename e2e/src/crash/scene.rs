@@ -310,6 +310,15 @@ impl Scene {
         }
     }
 
+    /// Whether the agent has stopped at its point since that was looked at last; it is there again then.
+    pub async fn has_stopped_late(&mut self) -> Result<bool> {
+        let stopped = self.look()?;
+        if stopped {
+            self.settle().await.context("after it stopped while it was asked")?;
+        }
+        Ok(stopped)
+    }
+
     /// An agent that has stopped at its point is started again, and true is answered; one that ended otherwise is an error.
     fn look(&mut self) -> Result<bool> {
         let agent = self.lab.nodes_mut()[0].agent_mut().context("the agent is not started")?;
