@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use apis::query::{PODS_PATH, PodInfo};
@@ -24,6 +24,8 @@ const PORT: u16 = 9;
 const EVERY: Duration = Duration::from_millis(1);
 /// How long the flood goes on once the pod is there.
 const AFTERWARDS: Duration = Duration::from_millis(300);
+/// How long an address may wait until every node has heard that it is nobody's.
+const ADDRESS_WITHIN: Duration = Duration::from_secs(35);
 /// How long it goes on once a switch is back.
 const REFILL: Duration = Duration::from_secs(1);
 
@@ -62,14 +64,27 @@ impl Stage {
         ensure!(!pod.addresses.is_empty(), "name the address that {} will have: address=…", pod.key());
         let namespace = self.lab.sandbox(&pod)?;
         let flood = self.flood(senders, &namespace, &pod.addresses).await?;
-        self.lab.attach_in(pod.clone(), namespace).await?;
-        let got = self.lab.pod(&pod.key())?.addresses().to_vec();
-        ensure!(pod.addresses.iter().all(|address| got.contains(address)), "{} got {got:?} instead", pod.key());
+        self.attach_as_planned(&pod, &namespace).await?;
         self.welcome(std::slice::from_ref(&pod)).await?;
         // The flood goes on while the other nodes learn of the pod.
         self.lab.settle().await?;
         tokio::time::sleep(AFTERWARDS).await;
         Ok(flood.cease().await)
+    }
+
+    /// Attaches a pod with the addresses that it is to have. While one waits, because another node may have it on its map still, the
+    /// pod would get another.
+    async fn attach_as_planned(&mut self, pod: &PodPlan, namespace: &Arc<Namespace>) -> Result<()> {
+        let (begun, limit) = (Instant::now(), self.lab.pace().allow(ADDRESS_WITHIN));
+        loop {
+            self.lab.attach_in(pod.clone(), namespace.clone()).await?;
+            let got = self.lab.pod(&pod.key())?.addresses().to_vec();
+            if pod.addresses.iter().all(|address| got.contains(address)) {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < limit, "{} got {got:?} instead", pod.key());
+            self.lab.detach(&pod.key())?;
+        }
     }
 
     /// Restarts the switch of a node while others send to a pod there; how many of their packets arrived.
