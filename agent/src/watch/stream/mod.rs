@@ -15,6 +15,7 @@
 
 mod choice;
 mod connection;
+mod covered;
 mod gathering;
 mod renewal;
 mod taking;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 
 use self::choice::{Candidate, choose};
 use self::connection::{Said, What, keep};
+use self::covered::Covered;
 pub use self::gathering::Gathering;
 use self::renewal::Renewal;
 use self::taking::{Refused, Taking};
@@ -69,30 +71,6 @@ struct Controller {
     realised: Covered,
     /// What was last said of the switch.
     said: Option<wire::Realised>,
-}
-
-/// Heads that this node has caught up with. One at a time is remembered, so that a controller that moves all the time is
-/// answered too.
-#[derive(Debug, Default)]
-struct Covered {
-    next: Option<(u64, Version)>,
-    said: u64,
-}
-
-impl Covered {
-    /// The number of the newest head that `have` is known to cover, when it is a newer one than was said.
-    fn advance(&mut self, number: u64, head: &Version, have: &Version) -> Option<u64> {
-        let before = self.said;
-        while self.said < number {
-            let (next, version) = self.next.get_or_insert_with(|| (number, head.clone()));
-            if !have.covers(version) {
-                break;
-            }
-            self.said = *next;
-            self.next = None;
-        }
-        (self.said > before).then_some(self.said)
-    }
 }
 
 /// Follows the controllers, which are reached in this way, for as long as somebody takes the events.
@@ -438,7 +416,7 @@ impl Controller {
         } else {
             self.head.as_ref().and_then(|head| {
                 self.realised.advance(self.number, head, version);
-                let (version, head) = (Some(version.of_source()), self.realised.said);
+                let (version, head) = (Some(version.of_source()), self.realised.said());
                 (head > 0).then(|| wire::Realised { frame: 0, version, head, ..obeyed.said.clone() })
             })
         };
