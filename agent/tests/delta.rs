@@ -27,7 +27,7 @@ fn name(flow: &Flow) -> Name {
 impl Switch {
     /// Sends the next slice; `false` when nothing differs. Whether the slice said that it opens.
     fn step(&mut self, flows: &mut Flows, scope: Scope) -> Option<bool> {
-        let slice = self.queue.next(flows, scope)?;
+        let slice = self.queue.next(flows, scope, self.flows.is_empty())?;
         self.slices.push(slice.changes.len());
         for change in &slice.changes {
             // As the switch would read it.
@@ -101,7 +101,7 @@ fn a_small_change_is_one_slice_and_nothing_follows() {
     // A restart finds what it wants.
     let mut again = wanted(&policy(1, 50));
     switch.dump_into(&mut again);
-    assert_eq!(Queue::default().next(&mut again, Scope::All), None);
+    assert_eq!(Queue::default().next(&mut again, Scope::All, false), None);
     // One flow more, one other and one less are three changes.
     again.add(&part(Table::IngressRule, 100, 77, apply(1)), false).unwrap();
     again.remove(&part(Table::IngressRule, 100, 100_001, apply(1)));
@@ -132,7 +132,64 @@ fn a_fill_from_empty_brings_base_first_and_doors_last() {
         }
     }
     assert_eq!(switch.flows.len(), 33_002);
+    assert_eq!(switch.slices[0], 252, "the base, the isolation and what opens first come at once");
     assert!(switch.slices.iter().all(|slice| *slice <= SLICE), "{:?}", switch.slices);
+}
+
+#[test]
+fn a_switch_that_came_back_empty_is_sent_what_was_worked_out_while_it_was_gone() {
+    let mut flows = wanted(&policy(1, 25_000));
+    let mut switch = Switch::default();
+    switch.settle(&mut flows);
+    // One flow of somebody else's, which goes with the switch.
+    flows.observed(Key { table: 0, priority: 7, oxm: &[] }, Some(&openflow::Instructions::default())).unwrap();
+    flows.gone();
+    let known = flows.revision();
+    assert_eq!((flows.held(), flows.differences().len()), (0, 25_001));
+    Switch::default().dump_into(&mut flows);
+    assert_eq!(flows.revision(), known, "an empty switch is what was expected");
+    // It was not gone, only its connection was.
+    switch.dump_into(&mut flows);
+    assert_ne!(flows.revision(), known);
+    assert_eq!(flows.differences().len(), 0);
+}
+
+#[test]
+fn what_is_left_of_a_large_change_is_what_it_would_be_if_worked_out_anew() {
+    let fill = || {
+        let mut flows = wanted(&policy(1, 40_000));
+        flows.gone();
+        (flows, Switch::default())
+    };
+    let ((mut one, mut kept), (mut two, mut anew)) = (fill(), fill());
+    let mut random = 7_u32;
+    for step in 0..24 {
+        for _ in 0..step * 3 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Of those that are in, of those that are not yet, of none at all; of all kinds of stage.
+            let value = 100_000 + (random >> 8) % 50_000;
+            let part = match random >> 28 & 3 {
+                0 => part(Table::IngressDefault, 100, value, apply(1)),
+                1 => part(Table::Classifier, (value % 7) as u16, value, apply(value)),
+                2 => part(Table::IngressRule, 90, value, clause(value % 5, (random >> 26 & 1) as u8)),
+                _ => part(Table::IngressRule, 100, value, apply(1)),
+            };
+            for flows in [&mut one, &mut two] {
+                if random >> 31 == 0 {
+                    flows.add(&part, false).unwrap();
+                } else {
+                    flows.remove(&part);
+                }
+            }
+        }
+        anew.queue.forget();
+        assert_eq!(kept.step(&mut one, Scope::All), anew.step(&mut two, Scope::All));
+        assert!(kept.flows == anew.flows, "step {step}");
+    }
+    kept.settle(&mut one);
+    anew.settle(&mut two);
+    assert_eq!(kept.slices, anew.slices);
+    assert!(kept.flows == anew.flows && kept.flows.len() > 39_000, "{}", kept.flows.len());
 }
 
 #[test]

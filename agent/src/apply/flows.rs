@@ -9,6 +9,7 @@ mod record;
 mod seen;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 
@@ -17,6 +18,9 @@ use openflow::{Action, EncodeError, Instructions, Match};
 use ovs_pipeline::{Part, Table};
 
 use record::{Addition, Body, CLAUSE, Slot, clauses, unique_clauses};
+
+/// So many flows that changed are told one by one.
+const FEW: usize = 1000;
 
 /// A flow's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +76,10 @@ pub struct Flows {
     listed: Vec<u32>,
     /// Counts what may have changed a difference otherwise than by what was sent.
     revision: u64,
+    /// What that was about, since it was last asked; none when that is too much to tell one by one.
+    touched: Option<Vec<FlowId>>,
+    /// What is being dumped is not what was known: of a switch with nothing, known to have nothing, it is.
+    dump_differs: bool,
     /// Further whole flows that are wanted under a key, beside the one in the record. Rare.
     others: HashMap<u32, Vec<Box<[u8]>>>,
 }
@@ -185,6 +193,18 @@ impl Flows {
             .collect()
     }
 
+    /// How a flow differs from the switch.
+    pub fn difference_of(&self, id: FlowId) -> Option<Difference> {
+        let slot = self.slots.get(id.0 as usize)?.as_ref().filter(|slot| !slot.refused)?;
+        self.difference(slot)
+    }
+
+    /// The flows about which the revision became another since this was last asked; none when they may be all.
+    pub fn take_touched(&mut self) -> Option<BTreeSet<FlowId>> {
+        let touched = self.touched.replace(Vec::new());
+        touched.map(|touched| touched.into_iter().collect())
+    }
+
     /// How a flow is named.
     pub fn key(&self, id: FlowId) -> Option<Key<'_>> {
         self.slots.get(id.0 as usize)?.as_ref().map(Slot::key)
@@ -243,7 +263,7 @@ impl Flows {
     pub fn refuse(&mut self, id: FlowId) {
         if let Some(slot) = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut) {
             slot.refused = true;
-            self.revision += 1;
+            self.touch(id.0);
         }
     }
 
@@ -334,8 +354,22 @@ impl Flows {
         }
     }
 
-    fn list(&mut self, id: u32) {
+    fn touch(&mut self, id: u32) {
         self.revision += 1;
+        match &mut self.touched {
+            Some(touched) if touched.len() < FEW => touched.push(FlowId(id)),
+            touched => *touched = None,
+        }
+    }
+
+    /// Any flow may differ otherwise.
+    fn touch_all(&mut self) {
+        self.revision += 1;
+        self.touched = None;
+    }
+
+    fn list(&mut self, id: u32) {
+        self.touch(id);
         if let Some(slot) = self.slots[id as usize].as_mut()
             && !slot.listed
         {

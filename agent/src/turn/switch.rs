@@ -278,7 +278,7 @@ impl Agent {
             self.switch.work = Some(Work::realise(&connection, realised));
             return Ok(());
         }
-        match self.switch.queue.next(&mut self.flows, scope) {
+        match self.switch.queue.next(&mut self.flows, scope, self.switch.fresh) {
             Some(slice) => self.send(&connection, slice),
             None => Ok(()),
         }
@@ -289,7 +289,11 @@ impl Agent {
         self.abandon_work();
         self.switch.disconnected();
         self.parts.tunnel_routes.connection(None);
+        self.flows.gone();
         self.rank_flows();
+        // Worked out while nobody waits for it.
+        let scope = self.scope();
+        self.switch.queue.has_next(&mut self.flows, scope);
     }
 
     /// Says of every flow how early it goes into an empty switch.

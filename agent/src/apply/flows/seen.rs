@@ -8,7 +8,9 @@ use super::{Flows, Key};
 impl Flows {
     /// Forgets what the switch has: the next dump tells.
     pub fn begin_dump(&mut self) {
+        self.dump_differs = false;
         for slot in self.slots.iter_mut().flatten() {
+            self.dump_differs |= slot.installed.is_some() || slot.shrunk || slot.refused;
             slot.installed = None;
             slot.shrunk = false;
             slot.refused = false;
@@ -17,6 +19,7 @@ impl Flows {
 
     /// The switch has this flow.
     pub fn dumped(&mut self, key: Key<'_>, instructions: &Instructions) -> Result<(), EncodeError> {
+        self.dump_differs = true;
         let (body, bytes) = observed(instructions)?;
         let fingerprint = self.fingerprint(body, &bytes);
         let id = self.slot_for(key);
@@ -50,14 +53,15 @@ impl Flows {
             slot.shrunk = found.is_some();
         }
         self.list(id);
-        // A new slot is on the list from the start.
-        self.revision += 1;
         Ok(true)
     }
 
-    /// The dump is complete: what differs is known.
+    /// The dump is complete: what differs is known. Of a switch that had nothing, and still has nothing, it was known before.
     pub fn end_dump(&mut self) {
-        self.revision += 1;
+        if !self.dump_differs {
+            return;
+        }
+        self.touch_all();
         self.listed.clear();
         for (id, slot) in self.slots.iter_mut().enumerate() {
             if let Some(slot) = slot {
@@ -68,9 +72,15 @@ impl Flows {
         self.settle();
     }
 
+    /// The switch is gone, and comes back with nothing: all that is wanted differs.
+    pub fn gone(&mut self) {
+        self.begin_dump();
+        self.end_dump();
+    }
+
     /// A ranking begins: every flow is last until it gets a rank.
     pub fn begin_ranking(&mut self) {
-        self.revision += 1;
+        self.touch_all();
         for slot in self.slots.iter_mut().flatten() {
             slot.rank = u16::MAX;
         }

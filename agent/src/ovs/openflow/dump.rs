@@ -8,14 +8,38 @@ use openflow::{Flow, FlowEntry, FlowFilter, FlowStats, Group, Meter, Port, PortN
 use super::connection::{Connection, Parts};
 use super::error::RequestError;
 
-/// All flows of a switch, as it tells them.
+/// What a switch has, as it tells: asked for at once, since an answer may take a turn of a busy vswitchd, and told in order.
 #[derive(Debug)]
-pub struct FlowDump(Parts);
+pub struct Reading {
+    watched: Option<Parts>,
+    ports: Parts,
+    flows: Parts,
+}
 
-impl FlowDump {
-    /// The next of them; none after the last.
-    pub async fn next(&mut self) -> Result<Option<Vec<Flow>>, RequestError> {
-        match self.0.next().await? {
+impl Reading {
+    /// Whether it tells from now on, as [`super::Event::Flows`], of every flow that comes, goes or does something else; none
+    /// where it was not asked. Asked first of all.
+    ///
+    /// # Errors
+    /// [`RequestError::Rejected`] when it cannot; the rest of the reading goes on.
+    pub async fn watched(&mut self) -> Result<Option<()>, RequestError> {
+        let Some(mut parts) = self.watched.take() else { return Ok(None) };
+        while parts.next().await?.is_some() {}
+        Ok(Some(()))
+    }
+
+    /// Every port.
+    pub async fn ports(&mut self) -> Result<Vec<Port>, RequestError> {
+        let mut all = Vec::new();
+        while let Some(part) = self.ports.next().await? {
+            all.extend(ports(part)?);
+        }
+        Ok(all)
+    }
+
+    /// The next of its flows, in no order; none after the last.
+    pub async fn flows(&mut self) -> Result<Option<Vec<Flow>>, RequestError> {
+        match self.flows.next().await? {
             Some(Reply::FlowDesc(entries)) => Ok(Some(entries.into_iter().map(|entry| entry.flow).collect())),
             Some(_) => Err(RequestError::OtherAnswer),
             None => Ok(None),
@@ -23,10 +47,30 @@ impl FlowDump {
     }
 }
 
+fn ports(reply: Reply) -> Result<Vec<Port>, RequestError> {
+    match reply {
+        Reply::PortDesc(ports) => Ok(ports),
+        _ => Err(RequestError::OtherAnswer),
+    }
+}
+
+fn flow_monitor() -> Request {
+    let flags =
+        FlowMonitorFlags::ADD | FlowMonitorFlags::REMOVED | FlowMonitorFlags::MODIFY | FlowMonitorFlags::INSTRUCTIONS;
+    let filter = FlowFilter::default();
+    Request::FlowMonitor(vec![FlowMonitorRequest { id: 1, command: FlowMonitorCommand::Add, flags, filter }])
+}
+
 impl Connection {
-    /// Every flow, in no order, for whoever cannot take them as fast as they arrive.
-    pub async fn start_flow_dump(&self) -> Result<FlowDump, RequestError> {
-        Ok(FlowDump(self.start_multipart(Request::FlowDesc(FlowFilter::default())).await?))
+    /// Reads ports and flows, for whoever cannot take them as fast as they arrive; `watch`: asks before that to be told of every
+    /// change of a flow. What is changed on this connection costs one short message a bundle.
+    pub async fn start_reading(&self, watch: bool) -> Result<Reading, RequestError> {
+        let watched = if watch { Some(self.start_multipart(flow_monitor()).await?) } else { None };
+        Ok(Reading {
+            watched,
+            ports: self.start_multipart(Request::PortDesc(PortNumber::ANY)).await?,
+            flows: self.start_multipart(Request::FlowDesc(FlowFilter::default())).await?,
+        })
     }
 
     /// Every flow, in no order, each as it arrives.
@@ -48,18 +92,6 @@ impl Connection {
             _ => Err(RequestError::OtherAnswer),
         };
         self.multipart(Request::FlowDesc(filter), part).await
-    }
-
-    /// Asks to be told, as [`super::Event::Flows`], of every flow that comes, goes or does something else from now on. What is
-    /// changed on this connection costs one short message a bundle.
-    pub async fn watch_flows(&self) -> Result<(), RequestError> {
-        let flags = FlowMonitorFlags::ADD
-            | FlowMonitorFlags::REMOVED
-            | FlowMonitorFlags::MODIFY
-            | FlowMonitorFlags::INSTRUCTIONS;
-        let monitor =
-            FlowMonitorRequest { id: 1, command: FlowMonitorCommand::Add, flags, filter: FlowFilter::default() };
-        self.multipart(Request::FlowMonitor(vec![monitor]), |_| Ok(())).await
     }
 
     /// How many flows the filter names, and what they have seen together.
@@ -96,11 +128,7 @@ impl Connection {
 
     /// Every port.
     pub async fn ports(&self) -> Result<Vec<Port>, RequestError> {
-        let objects = |reply| match reply {
-            Reply::PortDesc(ports) => Some(ports),
-            _ => None,
-        };
-        self.collect(Request::PortDesc(PortNumber::ANY), objects).await
+        self.collect(Request::PortDesc(PortNumber::ANY), |reply| ports(reply).ok()).await
     }
 
     async fn collect<T>(

@@ -29,7 +29,7 @@ pub enum Event {
     Port(PortStatus),
     /// A packet that a flow sent here.
     Packet(Box<PacketIn>),
-    /// Flows changed, and it was asked to tell (`Connection::watch_flows`). Changes made on this connection are among it as
+    /// Flows changed, and it was asked to tell (`Connection::start_reading`). Changes made on this connection are among it as
     /// their xids at most.
     Flows(Vec<FlowUpdate>),
     /// A flow timed out that was to be told about.

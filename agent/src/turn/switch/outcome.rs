@@ -16,6 +16,9 @@ impl Agent {
     /// Something came of it; when that was all, what the switch told meanwhile follows.
     pub(in crate::turn) fn take_outcome(&mut self, outcome: Outcome) -> Result<(), TurnError> {
         let last = outcome.is_last();
+        if last && let Some(work) = &self.switch.work {
+            tracing::debug!(work = ?work.kind(), took = ?work.took(), told = self.switch.told.len(), "the switch has done what it was asked");
+        }
         match outcome {
             Outcome::Watched(tells, ports) => {
                 self.switch.tells = tells.or(self.switch.tells);
@@ -103,6 +106,7 @@ impl Agent {
 
     fn was_sent(&mut self, sent: Sent) -> Result<(), TurnError> {
         let Sent { changes, opens, whole, result } = sent;
+        tracing::debug!(flows = changes.len(), opens, whole, "a slice was sent");
         let refused = match result {
             Ok(()) => {
                 self.committed(&changes);

@@ -121,6 +121,11 @@ impl Work {
         self.kind
     }
 
+    /// For how long.
+    pub(super) fn took(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// Whether the switch owes an answer and has been silent for too long.
     pub(super) fn is_silent(&self) -> bool {
         self.since.elapsed() >= SILENT && self.connection.silent_for() >= SILENT
@@ -141,25 +146,21 @@ impl Outcome {
 
 /// Asks to be told who changes flows from now on, before they are read.
 async fn read(connection: &Connection, ask: bool, outcomes: &mpsc::Sender<Outcome>) -> Result<(), RequestError> {
-    let tells = if ask { Some(watch(connection).await?) } else { None };
-    let ports = connection.ports().await?.into_iter().map(|port| (port.number.0, port.name)).collect();
+    let mut reading = connection.start_reading(ask).await?;
+    let tells = match reading.watched().await {
+        Ok(watched) => watched.map(|()| true),
+        Err(RequestError::Rejected(error)) => {
+            tracing::warn!(%error, "this switch does not tell who changes its flows: they are compared now and then");
+            Some(false)
+        }
+        Err(error) => return Err(error),
+    };
+    let ports = reading.ports().await?.into_iter().map(|port| (port.number.0, port.name)).collect();
     let _ = outcomes.send(Outcome::Watched(tells, ports)).await; // as below
-    let mut dump = connection.start_flow_dump().await?;
-    while let Some(flows) = dump.next().await? {
+    while let Some(flows) = reading.flows().await? {
         let _ = outcomes.send(Outcome::Flows(flows)).await; // nobody takes it once the loop has ended
     }
     Ok(())
-}
-
-async fn watch(connection: &Connection) -> Result<bool, RequestError> {
-    match connection.watch_flows().await {
-        Ok(()) => Ok(true),
-        Err(RequestError::Rejected(error)) => {
-            tracing::warn!(%error, "this switch does not tell who changes its flows: they are compared now and then");
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 async fn remove_groups(connection: &Connection) -> Result<[Vec<String>; 2], RequestError> {
