@@ -128,6 +128,21 @@ async fn a_switch_that_starts_again_and_a_device_made_anew_have_them_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switch_that_starts_again_knows_whom_the_last_one_sent_tunnel_packets() {
+    let mut node = two_peers().await;
+    appctl(&node, "tnl/neigh/set", &["eth0", "172.18.0.12", "02:00:00:00:00:0c"]).await;
+    appctl(&node, "tnl/neigh/set", &["eth0", "172.18.0.77", "02:00:00:00:00:4d"]).await;
+    // A route that comes back was looked for, and neighbours with it.
+    appctl(&node, "ovs/route/del", &["172.18.0.13/32"]).await;
+    given(&node, &[NODE_B, NODE_C]).await;
+    node.kill_switch();
+    node.start_switch_with(ALONE);
+    says(&node, "tnl/neigh/show", |text| text.contains("02:00:00:00:00:0c")).await;
+    assert!(!appctl(&node, "tnl/neigh/show", &[]).await.contains("172.18.0.77"), "nobody sends tunnel packets there");
+    given(&node, &[NODE_B, NODE_C]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_that_stands_still_is_named_and_gets_them_later() {
     let node = two_peers().await;
     node.signal_switch(Signal::SIGSTOP);

@@ -5,6 +5,8 @@
 //! between drops its packets until the next round. A route given by `ovs/route/add` (ovs-vswitchd(8)) stays. So there is one for
 //! every peer, a host route, the way that the node's own kernel would send; nothing is planned here that the kernel does not do.
 //!
+//! It learns by ARP who takes a tunnel packet. One that starts again is given what the last one had learned.
+//!
 //! ```text
 //!  peers ──────────┐                  ┌─ kernel: the way to each peer ──┐
 //!  a connection ───┼─► Wanted ─► look ┤                                 ├─► difference ─► ovs/route/add, ovs/route/del
@@ -16,10 +18,11 @@
 
 mod difference;
 mod kernel;
+mod neighbours;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rtnetlink::Handle;
@@ -28,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::ovs::unixctl::{Unixctl, UnixctlError};
 use difference::{Desired, difference};
+use neighbours::Neighbours;
 
 /// How long vswitchd may take for an answer before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,6 +41,10 @@ const EVERY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(1);
 /// After the first failure; doubled up to [`AGAIN`].
 const SOON: Duration = Duration::from_millis(20);
+/// vswitchd takes ten commands of a connection before it does anything else, and ten connections: a route for each of hundreds of
+/// nodes is there some turns later.
+const TOGETHER: usize = 10;
+const CONNECTIONS: usize = 10;
 /// Between two looks because the host was touched, at least, and as a multiple of what one took.
 const PAUSE: Duration = Duration::from_millis(100);
 const SPARED: u32 = 20;
@@ -118,13 +126,23 @@ enum TunnelRouteError {
 /// Keeps the switch's routes for as long as somebody tells of what there is to do. `earlier` are the peers of the agent's last life:
 /// those of them that are none any more have left routes.
 pub async fn follow(netlink: Handle, control: PathBuf, earlier: BTreeSet<IpAddr>, mut inbox: watch::Receiver<Wanted>) {
-    let mut keeper = Keeper { netlink, control, ours: earlier, devices: BTreeMap::new(), told: Vec::new() };
+    let devices = BTreeMap::new();
+    let mut keeper = Keeper {
+        netlink,
+        control,
+        ours: earlier,
+        devices,
+        told: Vec::new(),
+        connection: None,
+        kernel: None,
+        neighbours: None,
+    };
     let mut failures = 0_u32;
     loop {
         let wanted = inbox.borrow_and_update().clone();
         let started = Instant::now();
         let outcome = match (&wanted.peers, wanted.connection) {
-            (Some(peers), Some(_)) => keeper.look(peers).await,
+            (Some(peers), Some(connection)) => keeper.look(peers, connection).await,
             _ => Outcome::default(),
         };
         failures = if outcome.is_to_be_tried_again() { failures.saturating_add(1) } else { 0 };
@@ -170,6 +188,15 @@ impl From<TunnelRouteError> for Outcome {
     }
 }
 
+type Answer = Result<String, UnixctlError>;
+
+/// Has vswitchd run commands that do not depend on each other, over several connections; their answers in order.
+async fn call_all(control: &Path, commands: &[(&str, Vec<String>)]) -> Result<Vec<Answer>, UnixctlError> {
+    let share = commands.len().div_ceil(CONNECTIONS).next_multiple_of(TOGETHER).max(TOGETHER);
+    let shares = commands.chunks(share).map(async |share| Unixctl::connect(control).await?.call_all(share).await);
+    Ok(futures::future::try_join_all(shares).await?.into_iter().flatten().collect())
+}
+
 /// What is remembered between two looks.
 struct Keeper {
     netlink: Handle,
@@ -180,32 +207,65 @@ struct Keeper {
     devices: BTreeMap<String, u32>,
     /// The failures that were told last.
     told: Vec<String>,
+    /// The connection at the last look.
+    connection: Option<u64>,
+    /// What the kernel said then.
+    kernel: Option<kernel::Kernel>,
+    /// What the switch had learned then.
+    neighbours: Option<Neighbours>,
 }
 
 impl Keeper {
-    /// Compares all of it once.
-    async fn look(&mut self, peers: &BTreeSet<IpAddr>) -> Outcome {
+    /// Compares all of it once. A switch that was just connected first gets what the last look found: no tunnel works before, and
+    /// asking the kernel about hundreds of peers takes longer than the switch needs for its first flows.
+    async fn look(&mut self, peers: &BTreeSet<IpAddr>, connection: u64) -> Outcome {
         self.ours.extend(peers);
         if self.ours.is_empty() {
             return Outcome::default();
+        }
+        let is_new = self.connection.replace(connection) != Some(connection);
+        let mut changed = false;
+        let holds = |kernel: &kernel::Kernel| is_new && kernel.ways.keys().all(|peer| peers.contains(peer));
+        let (kernel, neighbours) = (self.kernel.take().filter(holds), self.neighbours.take().filter(|_| is_new));
+        if let Some(kernel) = kernel {
+            let (control, learned) =
+                (self.control.clone(), neighbours.map(|neighbours| neighbours.commands(Instant::now())));
+            let learned = learned.unwrap_or_default();
+            let neighbours = tokio::time::timeout(PATIENCE, call_all(&control, &learned));
+            // Neighbours that it does not take it learns itself; what else goes wrong goes wrong again below.
+            let (routes, _) = tokio::join!(self.apply_in_time(peers, &kernel), neighbours);
+            changed = routes.changed;
         }
         let kernel = match kernel::read(&self.netlink, peers).await {
             Ok(kernel) => kernel,
             Err(error) => return error.into(),
         };
-        let mut outcome = match tokio::time::timeout(PATIENCE, self.apply(peers, &kernel)).await {
+        let mut outcome = self.apply_in_time(peers, &kernel).await;
+        outcome.changed |= changed;
+        let no_way =
+            |(peer, reason): &(IpAddr, String)| TunnelRouteError::NoWay { peer: *peer, reason: reason.clone() };
+        outcome.errors.extend(kernel.without_way.iter().map(no_way));
+        self.kernel = Some(kernel);
+        outcome
+    }
+
+    async fn apply_in_time(&mut self, peers: &BTreeSet<IpAddr>, kernel: &kernel::Kernel) -> Outcome {
+        match tokio::time::timeout(PATIENCE, self.apply(peers, kernel)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => TunnelRouteError::Switch(error).into(),
             Err(_) => TunnelRouteError::Silent { path: self.control.clone() }.into(),
-        };
-        let no_way = |(peer, reason)| TunnelRouteError::NoWay { peer, reason };
-        outcome.errors.extend(kernel.without_way.into_iter().map(no_way));
-        outcome
+        }
     }
 
     async fn apply(&mut self, peers: &BTreeSet<IpAddr>, kernel: &kernel::Kernel) -> Result<Outcome, UnixctlError> {
         let mut switch = Unixctl::connect(self.control.clone()).await?;
-        let found = difference::found(&switch.call("ovs/route/show", &[]).await?);
+        let shows = ["ovs/route/show", "tnl/neigh/show"].map(|command| (command, Vec::new()));
+        let mut shown = Vec::new();
+        for answer in switch.call_all(&shows).await? {
+            shown.push(answer?);
+        }
+        let found = difference::found(&shown[0]);
+        self.neighbours = Some(Neighbours::of(&shown[1], kernel.ways.iter()));
         let devices: BTreeMap<String, u32> =
             kernel.devices.iter().map(|device| (device.name.clone(), device.index)).collect();
         let gone = self.ours.difference(peers).copied().collect();
@@ -226,7 +286,7 @@ impl Keeper {
         let changes = difference(&desired, &found);
         let arguments: Vec<(&str, Vec<String>)> = changes.iter().map(difference::Change::command).collect();
         let (mut errors, mut told) = (Vec::new(), BTreeSet::new());
-        for (change, answer) in changes.iter().zip(switch.call_all(&arguments).await?) {
+        for (change, answer) in changes.iter().zip(call_all(&self.control, &arguments).await?) {
             tracing::debug!(%change, ok = answer.is_ok(), "a tunnel's route in the switch");
             match answer {
                 Ok(_) => told.extend(change.device()),
