@@ -1,5 +1,6 @@
 //! Which flows an empty switch gets first: pod by pod, each pod's policies and the identities they need before its port, pods that
-//! need few flows first. So the first pods talk long before the last.
+//! need few flows first, and with each pod the nodes of those with whom its rules let it talk. So the first pods talk long before
+//! the last. Nodes that no rule leads to come together, between the pods that need fewer flows than they and the others.
 //!
 //! A rank is advice about order and nothing else: what denies comes before anything that opens, whatever its rank
 //! (`apply::delta`), and a pod that gets in before a rule that allows something is denied it until then.
@@ -14,6 +15,8 @@ use crate::state::{GroupId, IdentityId, PodKey, RuleId, State};
 pub const FIRST: u16 = 0;
 /// After all that some pod needs.
 pub const LAST: u16 = u16::MAX;
+/// About so many flows lead to another node.
+const FLOWS_OF_A_NODE: usize = 10;
 
 /// Ranks of what a state wants.
 #[derive(Debug, Default)]
@@ -23,6 +26,10 @@ pub struct Ranks {
     rules: HashMap<RuleId, u16>,
     /// Of identities as the other end of a rule.
     peers: HashMap<IdentityId, u16>,
+    /// Of nodes where such are.
+    nodes: HashMap<Box<str>, u16>,
+    /// Of all other nodes.
+    other_nodes: u16,
 }
 
 impl Ranks {
@@ -47,9 +54,13 @@ impl Ranks {
         let mut order: Vec<(usize, IdentityId)> =
             weights.into_iter().map(|(identity, weight)| (weight, identity)).collect();
         order.sort_unstable();
-        let rank = |position: usize| u16::try_from(position + 1).unwrap_or(LAST - 1).min(LAST - 1);
-        let local = order.iter().enumerate().map(|(position, (_, identity))| (*identity, rank(position))).collect();
-        let mut ranks = Self { local, ..Self::default() };
+        // Odd ones for pods; the even ones between them for other nodes.
+        let rank = |number: usize| u16::try_from(number).unwrap_or(LAST - 1).min(LAST - 1);
+        let local =
+            order.iter().enumerate().map(|(position, (_, identity))| (*identity, rank(2 * position + 1))).collect();
+        let of_nodes = upstream.nodes.len() * FLOWS_OF_A_NODE;
+        let lighter = order.partition_point(|(weight, _)| *weight <= of_nodes);
+        let mut ranks = Self { local, other_nodes: rank(2 * lighter), ..Self::default() };
         let mut groups: HashMap<GroupId, u16> = HashMap::new();
         for (id, identities) in &applied {
             let Some(rank) = identities.iter().filter_map(|identity| ranks.local.get(identity)).min().copied() else {
@@ -65,6 +76,15 @@ impl Ranks {
                 lower(&mut ranks.peers, *identity, rank);
             }
         }
+        for endpoint in upstream.endpoints.iter().filter(|endpoint| !endpoint.local) {
+            let rank = ranks.peers.get(&endpoint.identity).copied().filter(|rank| *rank < ranks.other_nodes);
+            if let Some(rank) = rank {
+                match ranks.nodes.get_mut(endpoint.node) {
+                    Some(before) => *before = rank.min(*before),
+                    None => _ = ranks.nodes.insert(endpoint.node.into(), rank),
+                }
+            }
+        }
         ranks
     }
 
@@ -72,7 +92,8 @@ impl Ranks {
     pub fn rank(&self, key: &IntentKey, state: &State) -> u16 {
         let local = |identity: &IdentityId| self.local.get(identity).copied().unwrap_or(LAST);
         match key {
-            IntentKey::Node | IntentKey::Peer(_) => FIRST,
+            IntentKey::Node => FIRST,
+            IntentKey::Peer(node) => self.nodes.get(node).copied().unwrap_or(self.other_nodes),
             IntentKey::Pod(pod) => identity(pod, state).map_or(FIRST, |identity| local(&identity)),
             IntentKey::Rule(id, _) => self.rules.get(id).copied().unwrap_or(LAST),
             IntentKey::Isolation(_, identity) => local(identity),
