@@ -171,7 +171,7 @@ fn what_is_left_of_a_large_change_is_what_it_would_be_if_worked_out_anew() {
             let part = match random >> 28 & 3 {
                 0 => part(Table::IngressDefault, 100, value, apply(1)),
                 1 => part(Table::Classifier, (value % 7) as u16, value, apply(value)),
-                2 => part(Table::IngressRule, 90, value, clause(value % 5, (random >> 26 & 1) as u8)),
+                2 => part(Table::IngressRule, 90, value, clause(value % 5, 1 + (random >> 26 & 1) as u8)),
                 _ => part(Table::IngressRule, 100, value, apply(1)),
             };
             for flows in [&mut one, &mut two] {
