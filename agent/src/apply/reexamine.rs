@@ -13,6 +13,7 @@ mod packet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hashbrown::HashSet;
 use ipnet::IpNet;
@@ -26,6 +27,10 @@ use crate::plan::Planner;
 
 /// Packets sent in one go.
 const BURST: usize = 512;
+
+/// After the first failure; doubled up to [`RARELY`].
+const AGAIN: Duration = Duration::from_millis(20);
+const RARELY: Duration = Duration::from_secs(1);
 
 /// More addresses than these are as good as all.
 const ADDRESSES: usize = 4096;
@@ -101,6 +106,14 @@ pub struct Request {
     pub ways: Ways,
 }
 
+impl Request {
+    /// The same, with what an earlier one was to look at.
+    fn after(mut self, earlier: Self) -> Self {
+        self.touched.join(earlier.touched);
+        self
+    }
+}
+
 /// Where packets enter the switch.
 #[derive(Clone, Debug, Default)]
 pub struct Ways {
@@ -170,16 +183,37 @@ impl Ways {
     }
 }
 
-/// Looks at connections for as long as somebody asks.
+/// Looks at connections for as long as somebody asks. A look that failed is made again, on a newer connection where there is one: a
+/// connection of which only replies flow shows no other packet to policy.
 pub async fn follow(control: PathBuf, mut inbox: mpsc::UnboundedReceiver<Request>) {
-    while let Some(mut request) = inbox.recv().await {
+    let mut failed: Option<(Request, Duration)> = None;
+    loop {
+        let newer = match &failed {
+            None => inbox.recv().await,
+            Some((_, wait)) => match tokio::time::timeout(*wait, inbox.recv()).await {
+                Ok(None) => return,
+                Ok(newer) => newer,
+                Err(_) => None,
+            },
+        };
+        let (mut request, wait) = match (newer, failed.take()) {
+            (None, None) => return,
+            (Some(newer), None) => (newer, AGAIN),
+            (None, Some(earlier)) => earlier,
+            (Some(newer), Some((earlier, wait))) => (newer.after(earlier), wait),
+        };
         // What was asked meanwhile is one look.
         while let Ok(newer) = inbox.try_recv() {
-            let earlier = std::mem::replace(&mut request, newer);
-            request.touched.join(earlier.touched);
+            request = newer.after(request);
+        }
+        if request.touched.is_empty() {
+            continue;
         }
         if let Err(error) = examine(&control, &request).await {
-            tracing::warn!(%error, "connections could not be looked at again; each will be at its next packet");
+            if wait == AGAIN {
+                tracing::warn!(%error, "connections could not be looked at again, trying until they are");
+            }
+            failed = Some((request, (wait * 2).min(RARELY)));
         }
     }
 }
@@ -210,11 +244,12 @@ async fn examine(control: &std::path::Path, request: &Request) -> anyhow::Result
     Ok(())
 }
 
+/// A packet that the switch rejects has no way into it any more, and its connection none out.
 async fn send(connection: &Connection, batch: &Batch) -> anyhow::Result<()> {
     if !batch.is_empty()
         && let Some(rejected) = connection.send(batch).await?.first()
     {
-        anyhow::bail!("the switch rejects a packet that is to be looked at: {}", rejected.error);
+        tracing::warn!(error = %rejected.error, "the switch rejects a packet that is to be looked at");
     }
     Ok(())
 }

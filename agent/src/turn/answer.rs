@@ -234,17 +234,16 @@ impl Agent {
 
     /// The switch obeys a change: connections that it may have touched are looked at again.
     pub(super) fn look_again(&mut self) {
-        let Some(connection) = self.switch.connection().cloned() else { return };
-        let affected = std::mem::take(&mut self.affected);
-        if affected.is_empty() {
+        let (Some(connection), Some(ways)) = (self.switch.connection().cloned(), Ways::of(&self.planner)) else {
             return;
-        }
-        if let Some(ways) = Ways::of(&self.planner) {
-            let touched = Ways::touched(&affected, &self.planner);
-            if !touched.is_empty() {
-                // The task ends only with the agent.
-                let _ = self.parts.reexamine.send(Request { connection, touched, ways });
-            }
+        };
+        let affected = std::mem::take(&mut self.affected);
+        // One who could not look on the last connection is told of this one.
+        let is_first = self.switch.is_first_look();
+        let touched = Ways::touched(&affected, &self.planner);
+        if is_first || !touched.is_empty() {
+            // The task ends only with the agent.
+            let _ = self.parts.reexamine.send(Request { connection, touched, ways });
         }
     }
 }

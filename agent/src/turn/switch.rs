@@ -68,6 +68,8 @@ pub struct Switch {
     ranked: bool,
     /// It has been read on this connection.
     was_read: bool,
+    /// Connections that go through it were looked at on this one.
+    looked: bool,
     /// Flows have changed since it was last known to obey.
     unrealised: bool,
     /// Among them some that close.
@@ -97,6 +99,7 @@ impl Switch {
             untouched: false,
             dumping: false,
             was_read: false,
+            looked: false,
             ranked: false,
             unrealised: false,
             closing: false,
@@ -112,7 +115,7 @@ impl Switch {
         self.connection = Some(connection);
         // What was opened to another process of it is of no use.
         self.realised = None;
-        (self.tells, self.ports, self.was_read) = (None, None, false);
+        (self.tells, self.ports, self.was_read, self.looked) = (None, None, false, false);
         (self.read, self.unrealised, self.closing, self.resting) = (false, true, true, false);
     }
 
@@ -176,6 +179,11 @@ impl Switch {
 
     pub(super) fn is_connected(&self) -> bool {
         self.connection.is_some()
+    }
+
+    /// Whether connections that go through it are looked at for the first time since it was connected. Once.
+    pub(super) fn is_first_look(&mut self) -> bool {
+        !std::mem::replace(&mut self.looked, true)
     }
 
     /// Whether it is there and says something when it is asked.
