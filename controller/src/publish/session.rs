@@ -59,6 +59,9 @@ pub(super) struct Session {
     /// be dropped on its way, and then has told nothing: up to which change it was told for certain.
     head_told: Option<u64>,
     head_certain: Option<u64>,
+    /// Up to which change a Head told while a frame was on its way that told less: the agent does not know yet that there is nothing
+    /// else for it up to there.
+    head_incomplete: Option<u64>,
     /// The frames that the switch does not obey yet: number, and the change up to which it told.
     unrealised: VecDeque<(u64, u64)>,
     /// What the agent has covers all changes up to this one; what its switch obeys, up to that one.
@@ -102,6 +105,7 @@ impl Session {
             frame_told: None,
             head_told: None,
             head_certain: None,
+            head_incomplete: None,
             unrealised: VecDeque::new(),
             covered: 0,
             realised_change: 0,
@@ -174,6 +178,7 @@ impl Session {
         }
         if frame == self.sent {
             self.head_certain = self.head_certain.max(self.frame_told);
+            self.head_incomplete = self.head_incomplete.filter(|change| self.frame_told < Some(*change));
         }
         self.acknowledged = self.acknowledged.max(frame);
         let told = self.unrealised.iter().rev().find(|(number, _)| *number <= frame).map(|(_, change)| *change);
@@ -271,15 +276,17 @@ impl Session {
         self.outbox.frame(Frame::new(self.sent, replace, take, changes, version));
     }
 
-    /// Says how new this controller is, where that has changed.
+    /// Says how new this controller is, where that has changed, or where the agent has only now all that there is for it up to there.
     pub fn head(&mut self, sources: &mut Sources<'_>, due: bool) {
         let change = sources.state.change();
         // A frame that is on its way tells it too.
         let told = if self.acknowledged == self.sent { self.head_certain } else { self.head_told };
-        if self.protocol < 2 || told == Some(change) || (told.is_some() && !due) {
+        let complete = self.is_complete();
+        let is_told = told == Some(change) && !(complete && self.head_incomplete.is_some());
+        if self.protocol < 2 || is_told || (told.is_some() && !due) {
             return;
         }
-        let complete = self.is_complete();
+        self.head_incomplete = (!complete).then_some(change);
         self.head_told = Some(change);
         let told = self.head_certain.replace(change);
         let (state, versions, protocol) = (sources.state, &mut *sources.versions, self.protocol);

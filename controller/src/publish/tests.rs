@@ -216,3 +216,38 @@ fn what_a_dropped_frame_has_told_is_told_again() {
     publish.listen(id);
     assert_eq!(said(&mut publish, &state), [], "a frame that has arrived has told it");
 }
+
+/// An agent takes a Head for all that there is only where it says so.
+#[test]
+fn a_head_that_came_while_a_frame_was_on_its_way_is_said_again_once_that_was_all() {
+    let mut state = State::default();
+    state.apply(SourceEvent::InSync(true), &mut Changed::default());
+    let (plan, mut publish) = (Plan::of(&state), Publish::default());
+    let (outbox, mut frames) = outbox();
+    let (id, node) = (SessionId(1), NodeName(Text::from("n1")));
+    let (boot, seen, pods) = (Bytes::new(), vec![], vec![]);
+    let connected = Connected { node, protocol: 2, boot, sequence: 0, last: 0, seen, pods, outbox };
+    publish.connect(id, connected, Bytes::new());
+    let mut said = |publish: &mut Publish, state: &State| {
+        publish.send(state, &plan, true);
+        let mut heads = Vec::new();
+        while let Some(Ok(next)) = frames.try_next() {
+            if let Outgoing::Head(head) = next {
+                heads.push((head.number, head.complete));
+            }
+        }
+        heads
+    };
+    assert_eq!(said(&mut publish, &state), [(state.change(), false)]);
+    publish.take(id, 1, None);
+    assert_eq!(said(&mut publish, &state), [], "a frame is sent");
+    // What another node reports, of which this one needs nothing, while the frame is on its way.
+    let other = NodeName(Text::from("n2"));
+    state.agent_connected(&other, Bytes::from_static(b"boot"), 1, vec![], &mut Changed::default());
+    let (frame, now) = (1, state.change());
+    let heads = said(&mut publish, &state);
+    publish.acknowledged(id, frame, 0);
+    let heads: Vec<_> = heads.into_iter().chain(said(&mut publish, &state)).collect();
+    assert_eq!(heads, [(now, false), (now, true)]);
+    assert_eq!(said(&mut publish, &state), [], "once");
+}
