@@ -76,15 +76,14 @@ impl Ranks {
                 lower(&mut ranks.peers, *identity, rank);
             }
         }
+        let mut nodes: HashMap<&str, u16> = HashMap::new();
         for endpoint in upstream.endpoints.iter().filter(|endpoint| !endpoint.local) {
-            let rank = ranks.peers.get(&endpoint.identity).copied().filter(|rank| *rank < ranks.other_nodes);
-            if let Some(rank) = rank {
-                match ranks.nodes.get_mut(endpoint.node) {
-                    Some(before) => *before = rank.min(*before),
-                    None => _ = ranks.nodes.insert(endpoint.node.into(), rank),
-                }
+            let rank = ranks.peers.get(&endpoint.identity).copied();
+            if let Some(rank) = rank.filter(|rank| *rank < ranks.other_nodes) {
+                lower(&mut nodes, endpoint.node, rank);
             }
         }
+        ranks.nodes = nodes.into_iter().map(|(node, rank)| (node.into(), rank)).collect();
         ranks
     }
 

@@ -173,12 +173,21 @@ fn what_a_silent_agent_costs_is_bounded_by_objects_not_by_changes() {
     assert!(*session <= 6, "{session} objects wait: a posture, a group, an isolation, and three rules");
 }
 
-/// The Heads that wait in a stream: since which change each tells, and up to which.
-fn heads(frames: &mut Drain) -> Vec<(Option<u64>, u64)> {
+/// An agent connects that is told how new the controller is.
+fn listening(id: SessionId, publish: &mut Publish) -> Drain {
+    let (outbox, frames) = outbox();
+    let (node, boot, seen, pods) = (NodeName(Text::from("n1")), Bytes::new(), vec![], vec![]);
+    let connected = Connected { node, protocol: 2, boot, sequence: 0, last: 0, seen, pods, outbox };
+    publish.connect(id, connected, Bytes::new());
+    frames
+}
+
+/// What the Heads that wait in a stream say.
+fn heads<T>(frames: &mut Drain, say: impl Fn(&outbox::Head) -> T) -> Vec<T> {
     let mut heads = Vec::new();
     while let Some(Ok(next)) = frames.try_next() {
         if let Outgoing::Head(head) = next {
-            heads.push((head.since, head.number));
+            heads.push(say(&head));
         }
     }
     heads
@@ -186,17 +195,13 @@ fn heads(frames: &mut Drain) -> Vec<(Option<u64>, u64)> {
 
 #[test]
 fn what_a_dropped_frame_has_told_is_told_again() {
-    let mut state = State::default();
+    let (id, mut state) = (SessionId(1), State::default());
     state.apply(SourceEvent::InSync(true), &mut Changed::default());
     let (plan, mut publish) = (Plan::of(&state), Publish::default());
-    let (outbox, mut frames) = outbox();
-    let (id, node) = (SessionId(1), NodeName(Text::from("n1")));
-    let (boot, seen, pods) = (Bytes::new(), vec![], vec![]);
-    let connected = Connected { node, protocol: 2, boot, sequence: 0, last: 0, seen, pods, outbox };
-    publish.connect(id, connected, Bytes::new());
+    let mut frames = listening(id, &mut publish);
     let mut said = |publish: &mut Publish, state: &State| {
         publish.send(state, &plan, true);
-        heads(&mut frames)
+        heads(&mut frames, |head| (head.since, head.number))
     };
     let first = state.change();
     assert_eq!(said(&mut publish, &state), [(None, first)]);
@@ -220,23 +225,13 @@ fn what_a_dropped_frame_has_told_is_told_again() {
 /// An agent takes a Head for all that there is only where it says so.
 #[test]
 fn a_head_that_came_while_a_frame_was_on_its_way_is_said_again_once_that_was_all() {
-    let mut state = State::default();
+    let (id, mut state) = (SessionId(1), State::default());
     state.apply(SourceEvent::InSync(true), &mut Changed::default());
     let (plan, mut publish) = (Plan::of(&state), Publish::default());
-    let (outbox, mut frames) = outbox();
-    let (id, node) = (SessionId(1), NodeName(Text::from("n1")));
-    let (boot, seen, pods) = (Bytes::new(), vec![], vec![]);
-    let connected = Connected { node, protocol: 2, boot, sequence: 0, last: 0, seen, pods, outbox };
-    publish.connect(id, connected, Bytes::new());
+    let mut frames = listening(id, &mut publish);
     let mut said = |publish: &mut Publish, state: &State| {
         publish.send(state, &plan, true);
-        let mut heads = Vec::new();
-        while let Some(Ok(next)) = frames.try_next() {
-            if let Outgoing::Head(head) = next {
-                heads.push((head.number, head.complete));
-            }
-        }
-        heads
+        heads(&mut frames, |head| (head.number, head.complete))
     };
     assert_eq!(said(&mut publish, &state), [(state.change(), false)]);
     publish.take(id, 1, None);
