@@ -96,6 +96,15 @@ pub const SUPPRESS_OUTPUT: Register = Register::new(
     1,
 )
 .live(Table::Classifier, Table::Output);
+/// Which look at a connection a re-examination belongs to: the number that the connection carries after it.
+pub const LOOK: Register = Register::new(
+    "look",
+    "re-examination: the number that the connection carries once it was judged",
+    Field::Metadata,
+    0,
+    4,
+)
+.live(Table::Classifier, Table::Commit);
 /// Set on replies of an admitted SCTP association where it is tracked without ports: they meet policy, by the mirrored rules.
 pub const SCTP_REPLY: Register = Register::new(
     "sctp_reply",
@@ -137,6 +146,9 @@ pub const CT_ADMITTED: Register =
 /// Today's policy denies a connection that was admitted.
 pub const CT_BLOCKED: Register =
     Register::new("ct_blocked", "today's policy denies this admitted connection", Field::CtMark, 1, 1);
+/// The number of the last re-examination that policy allowed: the packet of one may be lost, and is then sent again.
+pub const CT_LOOK: Register =
+    Register::new("ct_look", "the number of the last re-examination that policy allowed", Field::CtMark, 24, 4);
 /// The ingress rule that admitted the connection.
 pub const CT_INGRESS_RULE: Register =
     Register::new("ct_ingress_rule", "the ingress rule that admitted the connection", Field::CtLabel, 0, 32);
@@ -186,6 +198,7 @@ pub const REGISTERS: &[Register] = &[
     EGRESS_PORT_RULES,
     INGRESS_PORT_RULES,
     SUPPRESS_OUTPUT,
+    LOOK,
     SCTP_REPLY,
     EGRESS_VERDICT,
     INGRESS_VERDICT,
@@ -196,6 +209,7 @@ pub const REGISTERS: &[Register] = &[
     INGRESS_RULE,
     CT_ADMITTED,
     CT_BLOCKED,
+    CT_LOOK,
     CT_INGRESS_RULE,
     CT_EGRESS_RULE,
 ];

@@ -249,9 +249,11 @@ tables! {
         matches: &[Field::EthType, Field::CtState],
         reads: &[
             register::ADMITTED_REPLY, register::SUPPRESS_OUTPUT, register::CT_ADMITTED, register::CT_BLOCKED, register::INGRESS_RULE,
-            register::EGRESS_RULE,
+            register::EGRESS_RULE, register::LOOK,
         ],
-        writes: &[register::CT_ADMITTED, register::CT_BLOCKED, register::CT_INGRESS_RULE, register::CT_EGRESS_RULE],
+        writes: &[
+            register::CT_ADMITTED, register::CT_BLOCKED, register::CT_INGRESS_RULE, register::CT_EGRESS_RULE, register::CT_LOOK,
+        ],
         next: &[Table::Output],
         miss: Miss::Drop,
     };

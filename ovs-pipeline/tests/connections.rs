@@ -160,8 +160,10 @@ fn re_examination_blocks_where_only_replies_flow() {
     let sent = capture::packets(&stage.switchd.capture(NODE, CLIENT)).expect("the capture can be read");
     assert!(stage.passes(WEB, CLIENT, &tcp(WEB, CLIENT, (80, 1000), "syn|ack")));
     let suppressed = u32::try_from(register::SUPPRESS_OUTPUT.place(1)).expect("reg0 has 32 bits");
-    let examine =
-        |stage: &Stage| stage.switchd.packet_out(NODE, CLIENT, suppressed, &sent[0]).expect("the switch takes it");
+    let look_with = |stage: &Stage, look| {
+        stage.switchd.packet_out(NODE, CLIENT, suppressed, look, &sent[0]).expect("the switch takes it");
+    };
+    let examine = |stage: &Stage| look_with(stage, 0);
     let quiet = |stage: &mut Stage| !stage.passes(CLIENT, WEB, &tcp(CLIENT, WEB, (9, 9), "syn"));
 
     stage.step(1);
@@ -176,6 +178,12 @@ fn re_examination_blocks_where_only_replies_flow() {
     assert!(quiet(&mut stage), "what is examined is not sent");
     assert_eq!(stage.connections(), set(&["mark=1 labels=0x200000012"]), "allowed again, by the new rule");
     assert!(stage.passes(WEB, CLIENT, &back), "so replies go on");
+    look_with(&stage, 7);
+    assert_eq!(
+        stage.connections(),
+        set(&["mark=117440513 labels=0x200000012"]),
+        "allowed, as the look's number (7) says"
+    );
 
     stage.switchd.control("dpctl/flush-conntrack", &[]).expect("connections go");
     examine(&stage);

@@ -77,9 +77,9 @@ fn what_is_written_is_read_within_its_life() {
     for register in REGISTERS {
         let writers: Vec<Table> = tables(|table| table.spec().writes.iter().any(|r| r.name == register.name));
         let readers: Vec<Table> = tables(|table| table.spec().reads.iter().any(|r| r.name == register.name));
-        // Written by the agent's packet-out, or read by logs, counters and traces of connections.
-        let outside = ["suppress_output"].contains(&register.name);
-        let for_people = ["ct_ingress_rule", "ct_egress_rule"].contains(&register.name);
+        // Written by the agent's packet-out, or read by the agent, logs, counters and traces of connections.
+        let outside = ["suppress_output", "look"].contains(&register.name);
+        let for_people = ["ct_ingress_rule", "ct_egress_rule", "ct_look"].contains(&register.name);
         assert!(outside || !writers.is_empty(), "{} is never written", register.name);
         assert!(for_people || !readers.is_empty(), "{} is never read", register.name);
         if let Some((from, to)) = register.life {

@@ -3,34 +3,26 @@
 //! A packet in the original direction meets policy every time, so most connections need nothing. Where only replies flow, none
 //! comes: for every admitted connection that a change may have touched, a packet with its original addresses and ports goes
 //! through the tables by packet-out, with the bit set that keeps it from leaving. Policy then marks the connection blocked, or
-//! lets it be, as it would with the real packet.
+//! leaves the look's number on it, as it would let the real packet pass ([`look`]).
 //!
 //! Beside the loop, after the switch obeys the change. What it learns from `dpctl/dump-conntrack` it judges not at all.
 
 mod connection;
+mod look;
 mod packet;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use hashbrown::HashSet;
 use ipnet::IpNet;
 use openflow::{Action, Field, Message, PacketOut};
-use ovs_pipeline::{FORWARD_MAC, HOST_ORIGIN_MAC, IdentityNumber, Intent, TUNNEL_MAC, register};
-use tokio::sync::mpsc;
+use ovs_pipeline::{Datapath, FORWARD_MAC, HOST_ORIGIN_MAC, IdentityNumber, Intent, TUNNEL_MAC, register};
 
-use crate::ovs::openflow::{Batch, Connection};
-use crate::ovs::unixctl;
+use crate::ovs::openflow::Connection;
 use crate::plan::Planner;
-
-/// Packets sent in one go.
-const BURST: usize = 512;
-
-/// After the first failure; doubled up to [`RARELY`].
-const AGAIN: Duration = Duration::from_millis(20);
-const RARELY: Duration = Duration::from_secs(1);
+use connection::{Protocol, Tracked};
+pub use look::follow;
 
 /// More addresses than these are as good as all.
 const ADDRESSES: usize = 4096;
@@ -125,6 +117,10 @@ pub struct Ways {
     gateway: (u32, [u8; 6]),
     /// The node's own addresses: what comes from them is its own.
     own: Vec<IpAddr>,
+    /// A TCP connection can be looked at: the kernel's conntrack takes a SYN for one of an established connection, whatever its
+    /// sequence number. The one of netdev calls every segment invalid that is not in the window. What only the server sends
+    /// over TCP is acknowledged, so the connection meets policy soon all the same.
+    tcp: bool,
 }
 
 /// How a packet enters.
@@ -152,7 +148,8 @@ impl Ways {
             })
             .collect();
         let own = node.gateways.iter().chain(&node.addresses).copied().collect();
-        Some(Self { pods, peers, tunnel: node.tunnel_port, gateway: (node.gateway_port, node.gateway_mac), own })
+        let tcp = node.datapath == Datapath::System;
+        Some(Self { pods, peers, tunnel: node.tunnel_port, gateway: (node.gateway_port, node.gateway_mac), own, tcp })
     }
 
     fn way(&self, source: IpAddr) -> Way {
@@ -171,6 +168,27 @@ impl Ways {
         }
     }
 
+    /// The message that sends a connection's original packet through the tables, with the number that is to be left on it; `None`
+    /// for what cannot be looked at, or need not be.
+    fn packet_out(&self, found: &Tracked) -> Option<Vec<u8>> {
+        if matches!(found.protocol, Protocol::Tcp { is_established, .. } if !(is_established && self.tcp)) {
+            return None;
+        }
+        let way = self.way(found.source);
+        let bytes = packet::original(found, way.source_mac, way.destination_mac)?;
+        let suppress = u32::try_from(register::SUPPRESS_OUTPUT.place(1)).ok()?;
+        let look = u64::try_from(register::LOOK.place(found.next_look().into())).ok()?;
+        let message = PacketOut::new(way.port, bytes, vec![Action::resubmit(0)])
+            .with(Field::Reg(0), suppress)
+            .with(register::LOOK.field, look);
+        let message = match way.tunnel {
+            Some(IpAddr::V4(address)) => message.with(Field::TunSrc, address),
+            Some(IpAddr::V6(address)) => message.with(Field::TunIpv6Src, address),
+            None => message,
+        };
+        Message::PacketOut(message).encode(0).ok()
+    }
+
     /// The local addresses of pods that are touched, and the touched addresses themselves.
     pub fn touched(affected: &Affected, planner: &Planner) -> Touched {
         if affected.all {
@@ -183,99 +201,14 @@ impl Ways {
     }
 }
 
-/// Looks at connections for as long as somebody asks. A look that failed is made again, on a newer connection where there is one: a
-/// connection of which only replies flow shows no other packet to policy.
-pub async fn follow(control: PathBuf, mut inbox: mpsc::UnboundedReceiver<Request>) {
-    let mut failed: Option<(Request, Duration)> = None;
-    loop {
-        let newer = match &failed {
-            None => inbox.recv().await,
-            Some((_, wait)) => match tokio::time::timeout(*wait, inbox.recv()).await {
-                Ok(None) => return,
-                Ok(newer) => newer,
-                Err(_) => None,
-            },
-        };
-        let (mut request, wait) = match (newer, failed.take()) {
-            (None, None) => return,
-            (Some(newer), None) => (newer, AGAIN),
-            (None, Some(earlier)) => earlier,
-            (Some(newer), Some((earlier, wait))) => (newer.after(earlier), wait),
-        };
-        // What was asked meanwhile is one look.
-        while let Ok(newer) = inbox.try_recv() {
-            request = newer.after(request);
-        }
-        if request.touched.is_empty() {
-            continue;
-        }
-        if let Err(error) = examine(&control, &request).await {
-            if wait == AGAIN {
-                tracing::warn!(%error, "connections could not be looked at again, trying until they are");
-            }
-            failed = Some((request, (wait * 2).min(RARELY)));
-        }
-    }
-}
-
-async fn examine(control: &std::path::Path, request: &Request) -> anyhow::Result<()> {
-    let zone = format!("zone={}", register::CT_ZONE);
-    let text = unixctl::call(control, "dpctl/dump-conntrack", &[&zone]).await?;
-    let touched = text
-        .lines()
-        .filter_map(connection::parse)
-        .filter(|found| found.admitted && !found.blocked)
-        .filter(|found| request.touched.contains(found.source) || request.touched.contains(found.destination));
-    let (mut batch, mut looked_at) = (Batch::new(), 0_usize);
-    for found in touched {
-        let Some(bytes) = packet_out(&found, &request.ways) else {
-            continue;
-        };
-        batch.push(&bytes)?;
-        looked_at += 1;
-        if batch.len() >= BURST {
-            send(&request.connection, &std::mem::take(&mut batch)).await?;
-        }
-    }
-    send(&request.connection, &batch).await?;
-    if looked_at > 0 {
-        tracing::debug!(connections = looked_at, "looked at connections again");
-    }
-    Ok(())
-}
-
-/// A packet that the switch rejects has no way into it any more, and its connection none out.
-async fn send(connection: &Connection, batch: &Batch) -> anyhow::Result<()> {
-    if !batch.is_empty()
-        && let Some(rejected) = connection.send(batch).await?.first()
-    {
-        tracing::warn!(error = %rejected.error, "the switch rejects a packet that is to be looked at");
-    }
-    Ok(())
-}
-
-/// The message that sends a connection's original packet through the tables; `None` for protocols that need no look.
-fn packet_out(found: &connection::Tracked, ways: &Ways) -> Option<Vec<u8>> {
-    let way = ways.way(found.source);
-    let bytes = packet::original(found, way.source_mac, way.destination_mac)?;
-    let suppress = register::SUPPRESS_OUTPUT.place(1);
-    let suppress = u32::try_from(suppress).ok()?;
-    let mut message = PacketOut::new(way.port, bytes, vec![Action::resubmit(0)]).with(Field::Reg(0), suppress);
-    message = match way.tunnel {
-        Some(IpAddr::V4(address)) => message.with(Field::TunSrc, address),
-        Some(IpAddr::V6(address)) => message.with(Field::TunIpv6Src, address),
-        None => message,
-    };
-    Message::PacketOut(message).encode(0).ok()
-}
-
 /// A line of a control socket's answer, for the fuzzer.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     /// Reads it, and makes the packet that looks at the connection again.
     pub fn look_at(line: &str) {
         if let Some(found) = super::connection::parse(line) {
-            let _ = super::packet_out(&found, &super::Ways::default());
+            let _ = super::Ways { tcp: true, ..super::Ways::default() }.packet_out(&found);
+            let _ = found.tuple();
         }
     }
 }

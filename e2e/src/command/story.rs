@@ -83,6 +83,9 @@ fn show(story: &Story, outcome: &Outcome) {
     for difference in &outcome.plain.differences {
         println!("          {difference}");
     }
+    for line in outcome.plain.last_words.lines() {
+        println!("          {line}");
+    }
     for thing in &outcome.plain.left_behind {
         println!("          left behind: {thing}");
     }

@@ -164,7 +164,7 @@ pub fn ip(namespace: &Namespace, commands: &[String]) -> Result<()> {
 }
 
 fn end_of(log: &Path) -> std::io::Result<String> {
-    const LINES: usize = 20;
+    const LINES: usize = 40;
     let mut file = File::open(log)?;
     let length = fs::metadata(log)?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(8192)))?;

@@ -104,6 +104,11 @@ impl Lab {
 
     /// An error with what the daemons said last.
     pub(super) fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        anyhow::Error::msg(format!("{error:#}\n{}", self.last_words()))
+    }
+
+    /// The end of the log of every daemon of ours that runs.
+    pub fn last_words(&self) -> String {
         let agents = self.nodes.iter().filter_map(Node::agent);
         let logs = self
             .controllers
@@ -111,7 +116,7 @@ impl Lab {
             .filter_map(|controller| controller.daemon.as_ref())
             .chain(agents)
             .map(|daemon| format!("the end of the log of {}:\n{}", daemon.name(), daemon.log_end()));
-        anyhow::Error::msg(format!("{error:#}\n{}", logs.collect::<String>().trim_end()))
+        logs.collect::<String>().trim_end().to_owned()
     }
 }
 

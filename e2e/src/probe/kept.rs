@@ -83,8 +83,20 @@ impl Conversation {
         socket.send(STREAM).await.context("cannot ask for the stream").map(drop)
     }
 
+    /// Whether the server goes on: whether it is heard in the second half of `time`. A machine that stands still for a moment
+    /// does not silence it.
+    pub async fn goes_on(&mut self, time: Duration) -> Result<bool> {
+        let end = tokio::time::Instant::now() + time;
+        let mut heard = None;
+        while let Ok(received) = timeout_at(end, self.receive()).await {
+            received.with_context(|| format!("the stream from {}", self.probe.to))?;
+            heard = Some(tokio::time::Instant::now());
+        }
+        Ok(heard.is_some_and(|heard| heard + time / 2 > end))
+    }
+
     /// Whether the server is still heard after at most `limit`: as soon as it is silent for `quiet` the answer is no.
-    pub async fn listen(&mut self, limit: Duration, quiet: Duration) -> Result<bool> {
+    pub async fn is_heard_after(&mut self, limit: Duration, quiet: Duration) -> Result<bool> {
         let start = Instant::now();
         while start.elapsed() < limit {
             match timeout(quiet, self.receive()).await {

@@ -29,6 +29,8 @@ const FORGED_PORT: u16 = 4321;
 pub struct Telling {
     /// Lines that were not as written: line, what was expected, what was seen. Empty is right.
     pub differences: Vec<String>,
+    /// Where something differs: the end of the daemons' logs.
+    pub last_words: String,
     /// What the lab left behind.
     pub left_behind: Vec<String>,
     /// How many packets, exchanges and listenings were judged.
@@ -91,9 +93,10 @@ pub async fn tell(story: &Story, options: Options, stop_early: bool) -> Result<T
             break;
         }
     }
-    let Teller { stage, conversations, differences, judged } = teller;
+    let Teller { mut stage, conversations, differences, judged } = teller;
+    let last_words = if differences.is_empty() { String::new() } else { stage.lab().last_words() };
     drop(conversations);
-    Ok(Telling { differences, left_behind: stage.strike(), judged })
+    Ok(Telling { differences, last_words, left_behind: stage.strike(), judged })
 }
 
 struct Teller {
@@ -270,8 +273,12 @@ impl Teller {
         let limit = self.stage.lab().pace().allow(SILENCE_WITHIN);
         // All at once: the time runs for each from the change on.
         let quiet = self.stage.lab().pace().allow(QUIET);
-        let listening = self.conversations(name)?.iter_mut().map(|conversation| conversation.listen(limit, quiet));
-        let seen = try_join_all(listening).await?;
+        let conversations = self.conversations(name)?.iter_mut();
+        let seen = if wanted {
+            try_join_all(conversations.map(|conversation| conversation.goes_on(limit))).await?
+        } else {
+            try_join_all(conversations.map(|conversation| conversation.is_heard_after(limit, quiet))).await?
+        };
         let word = |streaming: bool| if streaming { "streaming" } else { "silent" };
         for streaming in seen {
             self.judge(line, &format!("stream {name}"), word(wanted), word(streaming));

@@ -28,6 +28,22 @@ pub(crate) fn base(sink: &mut Sink) -> Result<(), Refusal> {
             .goto(Table::Output),
     )?;
     for family in IP_FAMILIES {
+        let receipt = Action::copy(register::LOOK.subfield(), register::CT_LOOK.subfield());
+        sink.put(
+            Builder::new(
+                Table::Commit,
+                160,
+                "re-examination that allows leaves its number: who sent it knows that it was not lost",
+            )
+            .field(Field::EthType, family)
+            .is(&register::SUPPRESS_OUTPUT, 1)
+            .is(&CT_ADMITTED, 1)
+            .is(&CT_BLOCKED, 0)
+            .reads(&register::LOOK)
+            .writes(&register::CT_LOOK)
+            .act(Action::Ct(Box::new(Ct { exec: vec![receipt], ..Ct::commit(register::CT_ZONE) })))
+            .goto(Table::Output),
+        )?;
         sink.put(
             Builder::new(
                 Table::Commit,

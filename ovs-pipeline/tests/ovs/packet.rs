@@ -10,6 +10,9 @@ use crate::scenario::book::{self, OUTSIDE};
 use crate::scenario::plan::State;
 use crate::scenario::{Book, Kind};
 
+/// The number that a re-examination leaves.
+pub const LOOK: u128 = 5;
+
 /// A packet where it enters.
 #[derive(Clone, Debug)]
 pub struct Entering {
@@ -168,6 +171,7 @@ pub fn text(entering: &Entering, ask: &Ask) -> String {
     ));
     if ask.packet.suppressed {
         words.push(format!("reg0={:#x}", register::SUPPRESS_OUTPUT.place(1)));
+        words.push(format!("metadata={:#x}", register::LOOK.place(LOOK)));
     }
     words.extend(carried(entering, ask));
     if !matches!(ask.packet.carried, Carried::Arp { .. } | Carried::Ethernet(_)) {

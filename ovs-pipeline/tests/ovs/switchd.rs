@@ -204,11 +204,12 @@ impl Switchd {
     }
 
     /// Sends a packet through the tables as if from a port, with bits of `reg0` set, as an agent's packet-out does.
-    pub fn packet_out(&self, node: &str, port: u32, reg0: u32, packet: &[u8]) -> Result<()> {
+    pub fn packet_out(&self, node: &str, port: u32, reg0: u32, metadata: u64, packet: &[u8]) -> Result<()> {
         let packet: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
         let bridge = format!("unix:{}", self.path(&format!("{node}.mgmt")).display());
-        let message =
-            format!("in_port={port},packet={packet},actions=set_field:{reg0:#x}/{reg0:#x}->reg0,resubmit(,0)");
+        let message = format!(
+            "in_port={port},packet={packet},actions=set_field:{reg0:#x}/{reg0:#x}->reg0,set_field:{metadata}->metadata,resubmit(,0)"
+        );
         run(Command::new("ovs-ofctl").args(["-O", "OpenFlow15", "packet-out"]).arg(bridge).arg(message)).map(drop)
     }
 

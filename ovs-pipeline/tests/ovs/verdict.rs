@@ -7,7 +7,7 @@ use ovs_pipeline::register::{self, Destination};
 use ovs_pipeline::show::Printer;
 use ovs_pipeline::{Datapath, Node, RuleNumber, TUNNEL_MAC, Table};
 
-use super::packet::{Entering, link};
+use super::packet::{Entering, LOOK, link};
 use super::reading::{Pass, Trace};
 use crate::scenario::ask::{Ask, Carried};
 use crate::scenario::plan::State;
@@ -150,6 +150,9 @@ fn commits(ask: &Ask, trace: &Trace, hop: &Hop, without_ports: bool) -> Result<(
         let label = u64::from(hop.ingress_rule.0) | u64::from(hop.egress_rule.0) << 32;
         let label = if label == 0 { "0".to_string() } else { format!("{label:#x}") };
         Some(format!("mark=0x1/0x3,label={label}/0xffffffffffffffff"))
+    } else if passed && open && ask.packet.suppressed {
+        let look = |value| register::CT_LOOK.place(value);
+        Some(format!("mark={:#x}/{:#x}", look(LOOK), look(0xf)))
     } else if denied && open && !without_ports {
         Some("mark=0x2/0x2".to_string())
     } else {

@@ -78,7 +78,8 @@ fn using(register: &Register, tables: impl Fn(Table) -> &'static [Register]) -> 
     let using = Table::ALL.iter().filter(|table| tables(**table).iter().any(|known| known.name == register.name));
     let names: Vec<&str> = using.map(|table| table.name()).collect();
     match (names.as_slice(), register.name) {
-        ([], "suppress_output") => "the agent's packet-out".to_string(),
+        ([], "suppress_output" | "look") => "the agent's packet-out".to_string(),
+        ([], "ct_look") => "the agent".to_string(),
         ([], _) => "logs, counters, traces".to_string(),
         (names, _) => names.join(", "),
     }

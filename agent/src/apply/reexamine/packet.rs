@@ -12,8 +12,9 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 /// More than the one hop that a routed packet needs.
 const HOPS: u8 = 64;
-/// ACK without data: what an established connection's own side would send.
-const TCP_ACK: u8 = 0x10;
+/// What the kernel's conntrack lets be in an established connection, whatever its sequence number: the connection may have been
+/// opened anew without its knowing.
+const TCP_SYN: u8 = 0x02;
 
 /// The packet as Ethernet bytes; `None` when the two addresses are not of one family.
 pub fn original(found: &Tracked, source_mac: [u8; 6], destination_mac: [u8; 6]) -> Option<Vec<u8>> {
@@ -75,7 +76,7 @@ fn ipv6(bytes: &mut Vec<u8>, protocol: Protocol, source: Ipv6Addr, destination: 
 
 fn number(protocol: Protocol, v6: bool) -> u8 {
     match protocol {
-        Protocol::Tcp(..) => TCP,
+        Protocol::Tcp { .. } => TCP,
         Protocol::Udp(..) => UDP,
         Protocol::Icmp(..) if v6 => ICMPV6,
         Protocol::Icmp(..) => ICMP,
@@ -94,11 +95,11 @@ fn segment(protocol: Protocol, sum: u16) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(20);
     match protocol {
         // RFC 9293: no sequence, no acknowledgement number; the window says that this end takes nothing.
-        Protocol::Tcp(source, destination) => {
+        Protocol::Tcp { source, destination, .. } => {
             bytes.extend_from_slice(&source.to_be_bytes());
             bytes.extend_from_slice(&destination.to_be_bytes());
             bytes.extend_from_slice(&[0; 8]);
-            bytes.extend_from_slice(&[0x50, TCP_ACK, 0, 0]);
+            bytes.extend_from_slice(&[0x50, TCP_SYN, 0, 0]);
             bytes.extend_from_slice(&sum.to_be_bytes());
             bytes.extend_from_slice(&[0, 0]);
         }
@@ -139,13 +140,15 @@ mod tests {
     #[test]
     fn checksums_come_out_even() {
         for (source, destination) in [("10.10.1.2", "10.10.2.3"), ("fd00:10:0:1::2", "fd00:10:0:2::3")] {
-            for protocol in [Protocol::Tcp(40000, 80), Protocol::Udp(5, 53), Protocol::Icmp(7, 8, 0)] {
+            let tcp = Protocol::Tcp { source: 40000, destination: 80, is_established: true };
+            for protocol in [tcp, Protocol::Udp(5, 53), Protocol::Icmp(7, 8, 0)] {
                 let found = Tracked {
                     protocol,
                     source: source.parse().unwrap(),
                     destination: destination.parse().unwrap(),
                     admitted: true,
                     blocked: false,
+                    look: 0,
                 };
                 let bytes = original(&found, [2; 6], [4; 6]).unwrap();
                 let v6 = source.contains(':');
