@@ -212,3 +212,31 @@ pub mod fuzzing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tcp_is_looked_at_where_its_packet_can_be_tracked() {
+        let packet = |tcp: bool, line: &str| {
+            let found = connection::parse(line).unwrap();
+            Ways { tcp, ..Ways::default() }.packet_out(&found).map(|message| Message::decode(&message).unwrap().1)
+        };
+        let of = |protocol: &str, state: &str| {
+            format!(
+                "{protocol},orig=(src=10.10.1.2,dst=10.10.2.3,sport=40000,dport=80),reply=(src=10.10.2.3,dst=10.10.1.2,sport=80,dport=40000),zone=65520,mark=0x2000001{state}"
+            )
+        };
+        let open = of("tcp", ",protoinfo=(state=ESTABLISHED)");
+        assert!(packet(false, &open).is_none(), "netdev's conntrack takes no segment outside the window");
+        for state in ["SYN_SENT", "SYN_RECV", "TIME_WAIT"] {
+            let other = of("tcp", &format!(",protoinfo=(state={state})"));
+            assert!(packet(true, &other).is_none(), "a SYN means something else in {state}");
+        }
+        for (tcp, line) in [(true, open), (false, of("udp", ""))] {
+            let Some(Message::PacketOut(sent)) = packet(tcp, &line) else { panic!("{line} is not looked at") };
+            assert_eq!(sent.metadata.get(register::LOOK.field).unwrap().value, 3_u64.into(), "{line}");
+        }
+    }
+}

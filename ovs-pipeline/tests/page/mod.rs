@@ -27,6 +27,10 @@ from its port. From that port a server may reach other ports of a peer with whic
 | a UDP datagram in IP fragments | put together before policy | its fragments meet policy one by one and show no ports: lost at a \
 pod some of whose rules name UDP ports, unless a rule allows UDP without ports. Answers pass | `connections.rs`, \
 `fragments_pass_rules_that_name_no_ports` |
+| an open TCP connection that policy denies from now on, in which only the server speaks | blocked within a second: the agent sends a \
+SYN of it through the tables, which the kernel lets be | blocked when its client next sends, so at its acknowledgement of what the \
+server says: the userspace tracker calls every segment invalid whose numbers it does not expect, and they are not known | \
+`established.story`, agent `reexamine` |
 ";
 
 const NODE: &str = "node-a";
