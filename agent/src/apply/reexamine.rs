@@ -171,7 +171,7 @@ impl Ways {
     /// The message that sends a connection's original packet through the tables, with the number that is to be left on it; `None`
     /// for what cannot be looked at, or need not be.
     fn packet_out(&self, found: &Tracked) -> Option<Vec<u8>> {
-        if matches!(found.protocol, Protocol::Tcp { is_established, .. } if !(is_established && self.tcp)) {
+        if matches!(found.protocol, Protocol::Tcp(..)) && !(found.is_established && self.tcp) {
             return None;
         }
         let way = self.way(found.source);
@@ -208,7 +208,7 @@ pub mod fuzzing {
     pub fn look_at(line: &str) {
         if let Some(found) = super::connection::parse(line) {
             let _ = super::Ways { tcp: true, ..super::Ways::default() }.packet_out(&found);
-            let _ = found.tuple();
+            let _ = found.tuple().to_string();
         }
     }
 }

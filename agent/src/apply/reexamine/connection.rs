@@ -1,7 +1,7 @@
 //! A line of `dpctl/dump-conntrack`, as ovs-dpctl(8) and `ct_dpif_format_entry` print it:
 //! `tcp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=1,dport=80),reply=(…),zone=65520,mark=1,labels=0x10,protoinfo=(state=ESTABLISHED)`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ovs_pipeline::register;
 
@@ -18,6 +18,8 @@ pub struct Tracked {
     pub admitted: bool,
     /// Policy denies it since.
     pub blocked: bool,
+    /// Of TCP: it was opened, and is not being closed.
+    pub is_established: bool,
     /// The number of the last look at it that policy allowed; 0: there was none.
     pub look: u8,
 }
@@ -29,35 +31,40 @@ impl Tracked {
         if u128::from(self.look) < last { self.look + 1 } else { 1 }
     }
 
-    /// Its original tuple, as `dpctl/flush-conntrack` takes it (ovs-dpctl(8)).
-    pub fn tuple(&self) -> String {
-        let (family, is_ipv4) = if self.source.is_ipv4() { ("nw", true) } else { ("ipv6", false) };
-        let addresses = format!("ct_{family}_src={},ct_{family}_dst={}", self.source, self.destination);
-        match self.protocol {
-            Protocol::Tcp { source, destination, .. } => {
-                format!("{addresses},ct_nw_proto=6,ct_tp_src={source},ct_tp_dst={destination}")
+    /// What it is told apart by: its original tuple.
+    pub fn tuple(&self) -> Tuple {
+        Tuple { protocol: self.protocol, source: self.source, destination: self.destination }
+    }
+}
+
+/// A connection's original tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    protocol: Protocol,
+    source: IpAddr,
+    destination: IpAddr,
+}
+
+impl std::fmt::Display for Tuple {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { protocol, source, destination } = self;
+        match protocol {
+            Protocol::Tcp(from, to) => {
+                write!(f, "TCP {} to {}", SocketAddr::new(*source, *from), SocketAddr::new(*destination, *to))
             }
-            Protocol::Udp(source, destination) => {
-                format!("{addresses},ct_nw_proto=17,ct_tp_src={source},ct_tp_dst={destination}")
+            Protocol::Udp(from, to) => {
+                write!(f, "UDP {} to {}", SocketAddr::new(*source, *from), SocketAddr::new(*destination, *to))
             }
-            Protocol::Icmp(identifier, kind, code) => {
-                let number = if is_ipv4 { 1 } else { 58 };
-                format!("{addresses},ct_nw_proto={number},icmp_type={kind},icmp_code={code},icmp_id={identifier}")
-            }
+            Protocol::Icmp(..) => write!(f, "ICMP {source} to {destination}"),
         }
     }
 }
 
 /// What is looked at again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// Ports.
-    Tcp {
-        source: u16,
-        destination: u16,
-        /// Opened, and not being closed: only then a SYN changes nothing of what conntrack knows.
-        is_established: bool,
-    },
+    Tcp(u16, u16),
     /// Ports.
     Udp(u16, u16),
     /// Identifier, type and code.
@@ -77,10 +84,7 @@ pub fn parse(line: &str) -> Option<Tracked> {
     };
     let number = |name: &str| field(name)?.parse::<u16>().ok();
     let protocol = match name {
-        "tcp" => {
-            let is_established = after.contains("state=ESTABLISHED)");
-            Protocol::Tcp { source: number("sport")?, destination: number("dport")?, is_established }
-        }
+        "tcp" => Protocol::Tcp(number("sport")?, number("dport")?),
         "udp" => Protocol::Udp(number("sport")?, number("dport")?),
         "icmp" | "icmpv6" => {
             Protocol::Icmp(number("id")?, u8::try_from(number("type")?).ok()?, u8::try_from(number("code")?).ok()?)
@@ -95,6 +99,7 @@ pub fn parse(line: &str) -> Option<Tracked> {
         destination: field("dst")?.parse().ok()?,
         admitted: has(&register::CT_ADMITTED),
         blocked: has(&register::CT_BLOCKED),
+        is_established: after.contains("state=ESTABLISHED)"),
         look: u8::try_from((u128::from(mark) & register::CT_LOOK.mask()) >> register::CT_LOOK.low).ok()?,
     })
 }
@@ -115,16 +120,16 @@ mod tests {
     fn lines_as_ovs_prints_them() {
         let tcp = "tcp,orig=(src=10.10.1.2,dst=10.10.2.3,sport=40000,dport=80),reply=(src=10.10.2.3,dst=10.10.1.2,sport=80,dport=40000),zone=65520,mark=1,labels=0x1000000010,protoinfo=(state=ESTABLISHED)";
         let found = parse(tcp).unwrap();
-        assert_eq!(found.protocol, Protocol::Tcp { source: 40000, destination: 80, is_established: true });
-        assert_eq!(found.tuple(), "ct_nw_src=10.10.1.2,ct_nw_dst=10.10.2.3,ct_nw_proto=6,ct_tp_src=40000,ct_tp_dst=80");
+        assert_eq!(found.protocol, Protocol::Tcp(40000, 80));
+        assert!(found.is_established);
+        assert_eq!(found.tuple().to_string(), "TCP 10.10.1.2:40000 to 10.10.2.3:80");
         assert_eq!((found.look, found.next_look()), (0, 1));
         assert_eq!((found.source, found.admitted, found.blocked), ("10.10.1.2".parse().unwrap(), true, false));
         let icmp = "icmpv6,orig=(src=fd00::1,dst=fd00::2,id=7,type=128,code=0),reply=(src=fd00::2,dst=fd00::1,id=7,type=129,code=0),zone=65520,mark=0xf000003";
         let found = parse(icmp).unwrap();
         assert_eq!((found.protocol, found.blocked), (Protocol::Icmp(7, 128, 0), true));
         assert_eq!((found.look, found.next_look()), (15, 1));
-        let tuple = "ct_ipv6_src=fd00::1,ct_ipv6_dst=fd00::2,ct_nw_proto=58,icmp_type=128,icmp_code=0,icmp_id=7";
-        assert_eq!(found.tuple(), tuple);
+        assert_eq!(found.tuple().to_string(), "ICMP fd00::1 to fd00::2");
         assert_eq!(parse("sctp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=1,dport=2),reply=()"), None);
         assert_eq!(parse("nonsense"), None);
         let unmarked =

@@ -1,18 +1,18 @@
 //! Looking at connections until each has met policy.
 //!
 //! A packet-out is no promise: on the kernel datapath it goes back to vswitchd after conntrack (recirculation), and is lost when
-//! vswitchd is slow to take it or has too much to take. So what became of each is read: policy has marked the connection blocked, or
-//! left the look's number on it, or it has ended. The rest is sent again. A connection whose packets are lost every time is ended:
-//! nothing shows that it is allowed.
+//! vswitchd is slow to take it or has too much to take; and while a pod's port is missing, or its node unknown, it does not get as far
+//! as policy. So what became of each is read: policy has marked the connection blocked, or left the look's number on it, or it has
+//! ended. The rest is sent again, ever more rarely, for as long as the connection lives.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ovs_pipeline::register;
 use tokio::sync::mpsc;
 
-use super::connection::{self, Tracked};
+use super::connection::{self, Tuple};
 use super::{Request, Touched};
 use crate::ovs::openflow::{Batch, Connection};
 use crate::ovs::unixctl;
@@ -21,9 +21,12 @@ use crate::ovs::unixctl;
 const BURST: usize = 512;
 /// After the first time, when something failed or may have been lost; doubled up to [`RARELY`].
 const AGAIN: Duration = Duration::from_millis(20);
-const RARELY: Duration = Duration::from_secs(1);
-/// So many packets of a connection may be lost. With the pauses between: five seconds.
-const LOST: u32 = 10;
+/// Of failures.
+const SOON: Duration = Duration::from_secs(1);
+/// Reading all connections of a node that has many is work for vswitchd.
+const RARELY: Duration = Duration::from_secs(20);
+/// A connection about which nothing is known for so long is told.
+const UNKNOWN_FOR: Duration = Duration::from_secs(5);
 
 /// Looks at connections for as long as somebody asks. A look that failed is made again, on a newer connection to the switch where
 /// there is one: a connection of which only replies flow shows no other packet to policy.
@@ -59,7 +62,9 @@ pub async fn follow(control: PathBuf, mut inbox: mpsc::UnboundedReceiver<Request
             }
             Err(error) => tracing::debug!(%error, "connections could not be looked at again"),
         }
-        if !(request.touched.is_empty() && looker.sent.is_empty()) {
+        if !request.touched.is_empty() {
+            unfinished = Some((request, wait.min(SOON)));
+        } else if !looker.sent.is_empty() {
             unfinished = Some((request, wait));
         }
     }
@@ -68,8 +73,8 @@ pub async fn follow(control: PathBuf, mut inbox: mpsc::UnboundedReceiver<Request
 struct Looker {
     /// vswitchd's unixctl socket.
     control: PathBuf,
-    /// Connections by their original tuple whose packet was sent, and of which it is not known yet what became of it.
-    sent: HashMap<String, Sent>,
+    /// Connections whose packet was sent, and of which it is not known yet what became of it.
+    sent: HashMap<Tuple, Sent>,
 }
 
 /// A connection's packets.
@@ -77,8 +82,10 @@ struct Looker {
 struct Sent {
     /// The number that they leave.
     look: u8,
-    /// How many there were.
-    packets: u32,
+    /// When the first one was sent.
+    since: Instant,
+    /// That it has been unknown for long was told.
+    told: bool,
 }
 
 impl Looker {
@@ -87,7 +94,7 @@ impl Looker {
         let zone = format!("zone={}", register::CT_ZONE);
         let text = unixctl::call(&self.control, "dpctl/dump-conntrack", &[&zone]).await?;
         let open = text.lines().filter_map(connection::parse).filter(|found| found.admitted && !found.blocked);
-        let (mut sent, mut batch, mut given_up) = (HashMap::new(), Batch::new(), Vec::new());
+        let (mut sent, mut batch, mut again) = (HashMap::new(), Batch::new(), 0_usize);
         for found in open {
             let tuple = found.tuple();
             let earlier = self.sent.get(&tuple).filter(|sent| sent.look != found.look);
@@ -96,42 +103,35 @@ impl Looker {
                 continue;
             }
             let Some(bytes) = request.ways.packet_out(&found) else { continue };
-            let packets = earlier.map_or(0, |sent| sent.packets);
-            if packets >= LOST {
-                given_up.push(found);
-                continue;
-            }
             batch.push(&bytes)?;
-            // Before it is sent: what is sent in part is known to be.
-            sent.insert(tuple, Sent { look: found.next_look(), packets: packets + 1 });
+            again += usize::from(earlier.is_some());
+            let (since, told) = earlier.map_or((Instant::now(), false), |sent| (sent.since, sent.told));
+            sent.insert(tuple, Sent { look: found.next_look(), since, told });
             if batch.len() >= BURST {
                 send(&request.connection, &std::mem::take(&mut batch)).await?;
             }
         }
         send(&request.connection, &batch).await?;
-        self.end(&given_up, &zone).await?;
         if !sent.is_empty() {
-            let again = sent.values().filter(|sent| sent.packets > 1).count();
             tracing::debug!(connections = sent.len(), again, "looked at connections again");
         }
         self.sent = sent;
+        self.tell();
         Ok(())
     }
 
-    /// Ends connections: what is sent in them is no longer of an admitted one.
-    async fn end(&self, connections: &[Tracked], zone: &str) -> anyhow::Result<()> {
-        if let Some(first) = connections.first() {
-            let (connections, first) = (connections.len(), first.tuple());
-            tracing::warn!(
-                connections,
-                first,
-                "ended: all packets that were to show whether policy allows them are lost"
-            );
+    /// Says which connections have not met policy for long, once of each.
+    fn tell(&mut self) {
+        let unknown = self.sent.iter_mut().filter(|(_, sent)| !sent.told && sent.since.elapsed() > UNKNOWN_FOR);
+        let (mut connections, mut first) = (0_usize, None);
+        for (tuple, sent) in unknown {
+            sent.told = true;
+            connections += 1;
+            first.get_or_insert(tuple);
         }
-        for found in connections {
-            unixctl::call(&self.control, "dpctl/flush-conntrack", &[zone, &found.tuple()]).await?;
+        if let Some(first) = first {
+            tracing::warn!(connections, %first, "connections have not met policy since it changed: no packet of theirs gets as far; trying again");
         }
-        Ok(())
     }
 }
 

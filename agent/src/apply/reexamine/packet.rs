@@ -76,7 +76,7 @@ fn ipv6(bytes: &mut Vec<u8>, protocol: Protocol, source: Ipv6Addr, destination: 
 
 fn number(protocol: Protocol, v6: bool) -> u8 {
     match protocol {
-        Protocol::Tcp { .. } => TCP,
+        Protocol::Tcp(..) => TCP,
         Protocol::Udp(..) => UDP,
         Protocol::Icmp(..) if v6 => ICMPV6,
         Protocol::Icmp(..) => ICMP,
@@ -95,7 +95,7 @@ fn segment(protocol: Protocol, sum: u16) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(20);
     match protocol {
         // RFC 9293: no sequence, no acknowledgement number; the window says that this end takes nothing.
-        Protocol::Tcp { source, destination, .. } => {
+        Protocol::Tcp(source, destination) => {
             bytes.extend_from_slice(&source.to_be_bytes());
             bytes.extend_from_slice(&destination.to_be_bytes());
             bytes.extend_from_slice(&[0; 8]);
@@ -140,14 +140,14 @@ mod tests {
     #[test]
     fn checksums_come_out_even() {
         for (source, destination) in [("10.10.1.2", "10.10.2.3"), ("fd00:10:0:1::2", "fd00:10:0:2::3")] {
-            let tcp = Protocol::Tcp { source: 40000, destination: 80, is_established: true };
-            for protocol in [tcp, Protocol::Udp(5, 53), Protocol::Icmp(7, 8, 0)] {
+            for protocol in [Protocol::Tcp(40000, 80), Protocol::Udp(5, 53), Protocol::Icmp(7, 8, 0)] {
                 let found = Tracked {
                     protocol,
                     source: source.parse().unwrap(),
                     destination: destination.parse().unwrap(),
                     admitted: true,
                     blocked: false,
+                    is_established: true,
                     look: 0,
                 };
                 let bytes = original(&found, [2; 6], [4; 6]).unwrap();
