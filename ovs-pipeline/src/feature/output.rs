@@ -32,7 +32,7 @@ pub(crate) fn base(sink: &mut Sink) -> Result<(), Refusal> {
         sink.put(
             Builder::new(
                 Table::Commit,
-                160,
+                190,
                 "re-examination that allows leaves its number: who sent it knows that it was not lost",
             )
             .field(Field::EthType, family)
