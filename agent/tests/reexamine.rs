@@ -96,6 +96,12 @@ impl Scene {
         self.asker.send(request).unwrap();
     }
 
+    /// The connection shows nothing of a look; another packet of it is sent, which makes so many.
+    async fn shows_no_verdict(&self, looks: usize) {
+        question(&self.control, Some(TRACKED)).await;
+        settles(&self.switch, looks).await;
+    }
+
     /// Nobody asks anything any more, and the looks were so many.
     async fn is_at_rest_after(&self, looks: usize) {
         let again = tokio::time::timeout(Duration::from_secs(2), asked(&self.control, Some(TRACKED))).await;
@@ -143,8 +149,7 @@ async fn a_packet_that_was_lost_is_sent_again() {
     scene.ask(&scene.connection, &["10.10.1.2"]);
     for looks in 0..3 {
         assert_eq!(looked_at(&scene.switch), looks);
-        question(&scene.control, Some(TRACKED)).await;
-        settles(&scene.switch, looks + 1).await;
+        scene.shows_no_verdict(looks + 1).await;
     }
     question(&scene.control, Some(ALLOWED)).await;
     scene.is_at_rest_after(3).await;
@@ -161,10 +166,8 @@ async fn a_packet_that_was_lost_is_sent_again() {
 async fn a_connection_that_ends_is_looked_at_no_more() {
     let scene = Scene::new().await;
     scene.ask(&scene.connection, &["10.10.1.2"]);
-    question(&scene.control, Some(TRACKED)).await;
-    settles(&scene.switch, 1).await;
-    question(&scene.control, Some(TRACKED)).await;
-    settles(&scene.switch, 2).await;
+    scene.shows_no_verdict(1).await;
+    scene.shows_no_verdict(2).await;
     question(&scene.control, Some("")).await;
     scene.is_at_rest_after(2).await;
     // Nor is one that policy has blocked.

@@ -57,6 +57,11 @@ impl Register {
         assert!(self.bits as u32 >= 128 || value >> self.bits == 0, "the value fits its register");
         value << self.low
     }
+
+    /// What these bits say in a value of the whole field.
+    pub const fn read(&self, whole: u128) -> u128 {
+        (whole & self.mask()) >> self.low
+    }
 }
 
 /// Where the packet came from, see [`Source`].

@@ -250,6 +250,6 @@ fn value(end: &BTreeMap<String, String>, register: &Register) -> u32 {
         Some(digits) => u128::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    let bits = (whole.unwrap_or(0) & register.mask()) >> register.low;
+    let bits = register.read(whole.unwrap_or(0));
     u32::try_from(bits).unwrap_or(u32::MAX)
 }

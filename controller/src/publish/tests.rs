@@ -182,6 +182,14 @@ fn listening(id: SessionId, publish: &mut Publish) -> Drain {
     frames
 }
 
+/// A source that is in sync and says nothing, and nobody who listens yet.
+fn in_sync() -> (State, Plan, Publish) {
+    let mut state = State::default();
+    state.apply(SourceEvent::InSync(true), &mut Changed::default());
+    let plan = Plan::of(&state);
+    (state, plan, Publish::default())
+}
+
 /// What the Heads that wait in a stream say.
 fn heads<T>(frames: &mut Drain, say: impl Fn(&outbox::Head) -> T) -> Vec<T> {
     let mut heads = Vec::new();
@@ -195,9 +203,8 @@ fn heads<T>(frames: &mut Drain, say: impl Fn(&outbox::Head) -> T) -> Vec<T> {
 
 #[test]
 fn what_a_dropped_frame_has_told_is_told_again() {
-    let (id, mut state) = (SessionId(1), State::default());
-    state.apply(SourceEvent::InSync(true), &mut Changed::default());
-    let (plan, mut publish) = (Plan::of(&state), Publish::default());
+    let id = SessionId(1);
+    let (mut state, plan, mut publish) = in_sync();
     let mut frames = listening(id, &mut publish);
     let mut said = |publish: &mut Publish, state: &State| {
         publish.send(state, &plan, true);
@@ -225,9 +232,8 @@ fn what_a_dropped_frame_has_told_is_told_again() {
 /// An agent takes a Head for all that there is only where it says so.
 #[test]
 fn a_head_that_came_while_a_frame_was_on_its_way_is_said_again_once_that_was_all() {
-    let (id, mut state) = (SessionId(1), State::default());
-    state.apply(SourceEvent::InSync(true), &mut Changed::default());
-    let (plan, mut publish) = (Plan::of(&state), Publish::default());
+    let id = SessionId(1);
+    let (mut state, plan, mut publish) = in_sync();
     let mut frames = listening(id, &mut publish);
     let mut said = |publish: &mut Publish, state: &State| {
         publish.send(state, &plan, true);

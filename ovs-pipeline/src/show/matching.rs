@@ -87,7 +87,7 @@ pub(super) fn bits(field: Field, value: u128, mask: u128) -> Option<Vec<Bits>> {
     let mut parts = Vec::new();
     for register in here().filter(|register| register.mask() & !mask == 0) {
         left &= !register.mask();
-        parts.push(Bits::Named(register, (value & register.mask()) >> register.low));
+        parts.push(Bits::Named(register, register.read(value)));
     }
     if left != 0 {
         parts.push(Bits::Nameless(field, value & left, left));

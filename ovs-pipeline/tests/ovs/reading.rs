@@ -61,7 +61,7 @@ impl Pass {
     /// A register's value at the end.
     pub fn register(&self, register: &Register) -> Result<u32> {
         let whole = self.number(&register.field.to_string())?;
-        Ok(u32::try_from((u128::from(whole) & register.mask()) >> register.low)?)
+        Ok(u32::try_from(register.read(whole.into()))?)
     }
 }
 

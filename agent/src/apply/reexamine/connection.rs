@@ -27,7 +27,7 @@ pub struct Tracked {
 impl Tracked {
     /// The number that the next look leaves on it.
     pub fn next_look(&self) -> u8 {
-        let last = register::CT_LOOK.mask() >> register::CT_LOOK.low;
+        let last = register::CT_LOOK.read(u128::MAX);
         if u128::from(self.look) < last { self.look + 1 } else { 1 }
     }
 
@@ -92,7 +92,7 @@ pub fn parse(line: &str) -> Option<Tracked> {
         _ => return None,
     };
     let mark = after.split(',').find_map(|word| word.strip_prefix("mark=")).map_or(Some(0), number_of)?;
-    let has = |bit: &register::Register| u128::from(mark) & bit.mask() != 0;
+    let has = |bit: &register::Register| bit.read(mark.into()) != 0;
     Some(Tracked {
         protocol,
         source: field("src")?.parse().ok()?,
@@ -100,7 +100,7 @@ pub fn parse(line: &str) -> Option<Tracked> {
         admitted: has(&register::CT_ADMITTED),
         blocked: has(&register::CT_BLOCKED),
         is_established: after.contains("state=ESTABLISHED)"),
-        look: u8::try_from((u128::from(mark) & register::CT_LOOK.mask()) >> register::CT_LOOK.low).ok()?,
+        look: u8::try_from(register::CT_LOOK.read(mark.into())).ok()?,
     })
 }
 
