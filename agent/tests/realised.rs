@@ -67,11 +67,16 @@ impl Bench {
         sent.split(',').next().unwrap().parse().unwrap()
     }
 
-    /// Waits until every destination has a megaflow, and so many let it pass.
-    async fn filled(&mut self, passing: usize) {
+    /// Waits until there are megaflows and all of them let pass. Not one for every destination: a switch that is short of
+    /// processor time forgets those that few packets meet (`other_config:min-revalidate-pps`, ovs-vswitchd.conf.db(5)).
+    async fn filled(&mut self) {
         let started = Instant::now();
-        while self.passing().await != (passing, DESTINATIONS as usize) {
-            assert!(started.elapsed() < START_WITHIN, "{:?}", self.passing().await);
+        loop {
+            let (passing, all) = self.passing().await;
+            if passing == all && all >= DESTINATIONS as usize / 2 {
+                return;
+            }
+            assert!(started.elapsed() < START_WITHIN, "{passing} of {all} megaflows let pass");
         }
     }
 }
@@ -131,7 +136,7 @@ async fn after_it_no_old_megaflow_is_left_under_traffic() {
     for _ in 0..100 {
         bench.set(Some(Action::output(PortNumber(2)))).await;
         realised.wait(&bench.connection).await.unwrap();
-        bench.filled(DESTINATIONS as usize).await;
+        bench.filled().await;
 
         // The bundle's answer alone: the datapath still passes what the flows drop.
         bench.set(None).await;
@@ -162,7 +167,7 @@ async fn how_long_it_takes() {
     let mut realised = Realised::new(bench.switch.control(), TICK);
     let traffic = Traffic::start(&bench).await;
     bench.set(Some(Action::output(PortNumber(2)))).await;
-    bench.filled(DESTINATIONS as usize).await;
+    bench.filled().await;
     drop(traffic);
     let mut took = Vec::new();
     for round in 0..200 {
@@ -186,7 +191,7 @@ async fn a_wait_that_was_given_up_does_not_answer_the_next() {
     for microseconds in [100, 500, 1000, 2000, 4000] {
         bench.set(Some(Action::output(PortNumber(2)))).await;
         realised.wait(&bench.connection).await.unwrap();
-        bench.filled(DESTINATIONS as usize).await;
+        bench.filled().await;
         bench.set(None).await;
         let _ = tokio::time::timeout(Duration::from_micros(microseconds), realised.wait(&bench.connection)).await;
         realised.wait(&bench.connection).await.unwrap();
