@@ -372,12 +372,19 @@ fn a_closed_interface_is_not_heard_by_the_node() {
     let second = (lab.node.socket("10.0.2.1"), lab.switch.socket("10.0.2.2"));
     assert!(hears(&first.0, &first.1) && hears(&second.0, &second.1));
 
-    let close = |interface: &'static str| {
-        let closed = lab.node.block_on(move || async move { nat::close(&[interface.to_owned()]).await });
-        closed.expect("nf_tables takes it");
+    let netfilter = nat::Netfilter::default();
+    let try_to_close = |interface: &'static str| {
+        let netfilter = netfilter.clone();
+        lab.node.block_on(move || async move { nat::close(&netfilter, &[interface.to_owned()]).await })
     };
-    let open = |interface: &'static str| lab.node.block_on(move || nat::open(interface)).expect("nft takes it");
+    let close = |interface| try_to_close(interface).expect("nf_tables takes it");
+    let open = |interface: &'static str| {
+        let netfilter = netfilter.clone();
+        let opened = lab.node.block_on(move || async move { nat::open(&netfilter, interface).await });
+        opened.expect("nf_tables takes it");
+    };
     close("pod1");
+    try_to_close("pod3").expect_err("there is none of that name");
     assert!(!hears(&first.0, &first.1) && hears(&second.0, &second.1));
     close("pod2");
     close("pod2");

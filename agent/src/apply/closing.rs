@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
@@ -59,32 +60,48 @@ pub(super) struct Closed {
     pub(super) device: String,
 }
 
-/// Makes these chains of a table of the family netdev, whatever has their names now. Blocks for as long as the kernel takes.
-pub(super) fn close(table: &str, closed: &[Closed]) -> io::Result<()> {
-    let mut batch = Batch::default();
-    batch.message(NFT_MSG_NEWTABLE, NLM_F_CREATE, |body| body.text(NFTA_TABLE_NAME, table));
-    for Closed { chain, device } in closed {
-        batch.without_chain(table, chain);
-        batch.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, |body| {
-            body.chain(table, chain);
-            body.nested(NFTA_CHAIN_HOOK, |hook| {
-                hook.number(NFTA_HOOK_HOOKNUM, NF_NETDEV_INGRESS);
-                hook.number(NFTA_HOOK_PRIORITY, 0);
-                hook.text(NFTA_HOOK_DEV, device);
-            });
-            body.number(NFTA_CHAIN_POLICY, NF_DROP);
-            body.text(NFTA_CHAIN_TYPE, "filter");
-        });
-    }
-    batch.commit()
-}
+/// A netlink socket to nf_tables, opened when it is first needed and kept: closing one waits until the kernel has freed all that
+/// transactions took away, which is a grace period of RCU, some 7 ms, and every pod's `ADD` would wait for it.
+#[derive(Clone, Debug, Default)]
+pub struct Netfilter(Arc<Mutex<Option<OwnedFd>>>);
 
-/// Takes a chain away, whatever is in it; none there is success.
-pub(super) fn open(table: &str, chain: &str) -> io::Result<()> {
-    let mut batch = Batch::default();
-    batch.message(NFT_MSG_NEWTABLE, NLM_F_CREATE, |body| body.text(NFTA_TABLE_NAME, table));
-    batch.without_chain(table, chain);
-    batch.commit()
+impl Netfilter {
+    /// Makes these chains of a table of the family netdev, whatever has their names now. Blocks for as long as the kernel takes.
+    pub(super) fn close(&self, table: &str, closed: &[Closed]) -> io::Result<()> {
+        let mut batch = Batch::default();
+        batch.message(NFT_MSG_NEWTABLE, NLM_F_CREATE, |body| body.text(NFTA_TABLE_NAME, table));
+        for Closed { chain, device } in closed {
+            batch.without_chain(table, chain);
+            batch.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, |body| {
+                body.chain(table, chain);
+                body.nested(NFTA_CHAIN_HOOK, |hook| {
+                    hook.number(NFTA_HOOK_HOOKNUM, NF_NETDEV_INGRESS);
+                    hook.number(NFTA_HOOK_PRIORITY, 0);
+                    hook.text(NFTA_HOOK_DEV, device);
+                });
+                body.number(NFTA_CHAIN_POLICY, NF_DROP);
+                body.text(NFTA_CHAIN_TYPE, "filter");
+            });
+        }
+        self.commit(batch)
+    }
+
+    /// Takes a chain away, whatever is in it; none there is success.
+    pub(super) fn open(&self, table: &str, chain: &str) -> io::Result<()> {
+        let mut batch = Batch::default();
+        batch.message(NFT_MSG_NEWTABLE, NLM_F_CREATE, |body| body.text(NFTA_TABLE_NAME, table));
+        batch.without_chain(table, chain);
+        self.commit(batch)
+    }
+
+    /// After a failure the socket may still get answers that belong to it: the next transaction has another one.
+    fn commit(&self, batch: Batch) -> io::Result<()> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = kept.take().map_or_else(connect, Ok)?;
+        batch.commit(&socket)?;
+        *kept = Some(socket);
+        Ok(())
+    }
 }
 
 /// The messages of one transaction.
@@ -112,8 +129,7 @@ impl Batch {
     }
 
     /// Sends all of it; every message is acknowledged, or the first that is refused is the error.
-    fn commit(self) -> io::Result<()> {
-        let socket = connect()?;
+    fn commit(self, socket: &OwnedFd) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(self.messages.len() + 2 * HEADER);
         let subsystem = (0, NFNL_SUBSYS_NFTABLES);
         framed(&mut bytes, NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, 0, subsystem, |_| {});

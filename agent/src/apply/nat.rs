@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::closing;
+pub use super::closing::Netfilter;
 
 /// What is masqueraded: from these pods to everywhere but pods, where it leaves through another interface than the gateway's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,14 +119,15 @@ pub async fn reconcile_closed(interfaces: &BTreeSet<String>) -> Result<Vec<Strin
 
 /// Closes interfaces to the node's own stack, all or none; the others are not touched. It has to happen before they are ports, and
 /// while a runtime waits: so without a process of nft, which costs 5 ms.
-pub async fn close(interfaces: &[String]) -> Result<(), NatError> {
+pub async fn close(netfilter: &Netfilter, interfaces: &[String]) -> Result<(), NatError> {
     let mut chains = Vec::with_capacity(interfaces.len());
     for interface in interfaces {
         quoted(interface)?;
         chains.push(closing::Closed { chain: chain_name(interface), device: interface.clone() });
     }
     let step = format!("close {}", interfaces.join(", "));
-    let closed = tokio::task::spawn_blocking(move || closing::close("ferrant", &chains)).await;
+    let netfilter = netfilter.clone();
+    let closed = tokio::task::spawn_blocking(move || netfilter.close("ferrant", &chains)).await;
     let refused = |reason: String| NatError::Refused { step, reason };
     match closed {
         Ok(Ok(())) => Ok(()),
@@ -135,9 +137,9 @@ pub async fn close(interfaces: &[String]) -> Result<(), NatError> {
 }
 
 /// Opens it again. Nothing happens when it is not closed.
-pub async fn open(interface: &str) -> Result<(), NatError> {
-    let chain = chain_name(interface);
-    let opened = tokio::task::spawn_blocking(move || closing::open("ferrant", &chain)).await;
+pub async fn open(netfilter: &Netfilter, interface: &str) -> Result<(), NatError> {
+    let (netfilter, chain) = (netfilter.clone(), chain_name(interface));
+    let opened = tokio::task::spawn_blocking(move || netfilter.open("ferrant", &chain)).await;
     let refused = |reason: String| NatError::Refused { step: format!("open {interface}"), reason };
     match opened {
         Ok(Ok(())) => Ok(()),

@@ -41,6 +41,7 @@ pub struct Worker {
     datapath: Datapath,
     tunnel: links::Tunnel,
     netlink: rtnetlink::Handle,
+    netfilter: nat::Netfilter,
     /// The facts that the host was last made to obey.
     host: Option<HostWork>,
     /// The ledger's, which the bridge's row has to name.
@@ -50,7 +51,8 @@ pub struct Worker {
 impl Worker {
     /// A worker that knows nothing of the host yet.
     pub fn new(client: Client, config: Config, tunnel: links::Tunnel, netlink: rtnetlink::Handle, epoch: u8) -> Self {
-        Self { client, datapath: config.datapath.into(), config, tunnel, netlink, host: None, epoch }
+        let netfilter = nat::Netfilter::default();
+        Self { client, datapath: config.datapath.into(), config, tunnel, netlink, netfilter, host: None, epoch }
     }
 
     /// Does all of it; what became of it.
@@ -159,12 +161,12 @@ impl Worker {
 
     /// Closes the node's kernel on interfaces, in one go; where one of them cannot be closed, each for itself.
     async fn close(&self, interfaces: Vec<String>) -> Vec<Result<(), String>> {
-        if self.datapath == Datapath::System || interfaces.is_empty() || nat::close(&interfaces).await.is_ok() {
+        if self.datapath == Datapath::System || interfaces.is_empty() || nat::close(&self.netfilter, &interfaces).await.is_ok() {
             return interfaces.iter().map(|_| Ok(())).collect();
         }
         let mut outcomes = Vec::new();
         for interface in interfaces {
-            outcomes.push(nat::close(&[interface]).await.map_err(|error| error.to_string()));
+            outcomes.push(nat::close(&self.netfilter, &[interface]).await.map_err(|error| error.to_string()));
         }
         outcomes
     }
@@ -196,7 +198,7 @@ impl Worker {
         let interface = &attachment.host_interface;
         let opened = match (port_removed, self.datapath) {
             (Err(error), _) => Err(error),
-            (Ok(()), Datapath::Netdev) => nat::open(interface).await.map_err(|error| error.to_string()),
+            (Ok(()), Datapath::Netdev) => nat::open(&self.netfilter, interface).await.map_err(|error| error.to_string()),
             (Ok(()), Datapath::System) => Ok(()),
         };
         let removed = match opened {

@@ -1,7 +1,7 @@
 //! Pods come and go: what the CNI plugin asks, and when it is answered.
 //!
-//! ADD is a plan ([`attach`]), which needs nothing of the switch. Confirm makes the pod's host end a port and is answered once the
-//! switch obeys flows for a pod that the controller knows, or, after a bounded wait, with success and the pod closed, which is then
+//! ADD is a plan ([`attach`]), which waits for nothing of the switch; the pod's flows are sent while the plugin makes its half.
+//! Confirm makes the pod's host end a port and is answered once the switch obeys flows for a pod that the controller knows, or, after a bounded wait, with success and the pod closed, which is then
 //! told as a failure. DEL ([`detach`]) is answered when flows, port and interface are gone; only then may its addresses be given to
 //! another. CHECK, GC and STATUS ([`inspect`]) are answered from what is known.
 //!
@@ -49,6 +49,8 @@ pub struct Waiting {
     late: BTreeSet<PodKey>,
     /// The interfaces of the bridge as they were last told.
     interfaces: Interfaces,
+    /// Ports that the switch has said it added for those that wait, until the database names them too.
+    added: BTreeMap<String, u32>,
 }
 
 #[derive(Debug)]
@@ -115,12 +117,22 @@ impl Waiting {
         self.confirms.iter().find(of).is_some_and(|confirm| confirm.since.elapsed() < time)
     }
 
-    /// The port that an interface asks for, while it is about to be made and no other has it.
+    /// The switch has added a port; which counts for whoever waits for one. (A device that has vanished keeps its port, and a port
+    /// that was there before may be that of such a device.)
+    pub(super) fn port_added(&mut self, number: u32, interface: &str) {
+        if self.confirms.iter().any(|confirm| confirm.attachment.host_interface == interface) {
+            self.added.insert(interface.to_owned(), number);
+        }
+    }
+
+    /// The port that an interface asks for, while its ADD is under way and no other has it.
     fn asked_port(&self, interface: &str) -> Option<u32> {
-        let confirm = self.confirms.iter().find(|confirm| confirm.attachment.host_interface == interface)?;
+        let begun = self.sessions.values().filter(|begun| !begun.answered).map(|begun| &begun.attachment);
+        let mut coming = self.confirms.iter().map(|confirm| &confirm.attachment).chain(begun);
+        let attachment = coming.find(|attachment| attachment.host_interface == interface)?;
         let others =
             |port: &u32| self.interfaces.iter().any(|(name, fact)| name != interface && fact.port == Some(*port));
-        confirm.attachment.port.filter(|port| !others(port))
+        attachment.port.filter(|port| !others(port))
     }
 }
 
@@ -167,9 +179,11 @@ impl Agent {
         }
     }
 
-    /// An interface's port. A number counts once the switch itself knows the port by it.
+    /// An interface's port, from the database or, a moment earlier, from the switch. A number counts once the switch itself knows
+    /// the port by it.
     fn known_port(&self, interface: &str) -> Option<u32> {
-        let port = self.waiting.interface(interface)?.port?;
+        let named = self.waiting.interface(interface).and_then(|fact| fact.port);
+        let port = named.or_else(|| self.waiting.added.get(interface).copied())?;
         self.switch.has_port(port, interface).then_some(port)
     }
 
@@ -180,6 +194,8 @@ impl Agent {
 
     /// The bridge has these interfaces now.
     pub(super) fn take_interfaces(&mut self, interfaces: Interfaces) {
+        let named = |name: &String| interfaces.get(name).is_some_and(|fact| fact.port.is_some() || fact.error.is_some());
+        self.waiting.added.retain(|name, _| !named(name));
         self.waiting.interfaces = interfaces;
         let gateway = self.known_port(GATEWAY).map(|port| (port, gateway_mac(&self.parts.state.node).0));
         let ports = SwitchPorts { tunnel: self.known_port(TUNNEL), gateway };
@@ -216,6 +232,7 @@ impl Agent {
     /// Tells whoever waits for the attachment that it failed. What is there stays until the plugin's DEL; what could not be
     /// detached is tried again.
     fn fail(&mut self, attachment: &Attachment, error: &str) {
+        self.waiting.added.remove(&attachment.host_interface);
         let confirms = self.waiting.confirms.extract_if(.., |waiting| waiting.attachment == *attachment);
         for waiting in confirms.collect::<Vec<_>>() {
             let _ = waiting.answer.send(Err(not_now(attachment, error)));

@@ -149,6 +149,9 @@ impl Agent {
     /// A port of the switch came, went or changed.
     pub(super) fn take_port_status(&mut self, status: &PortStatus) {
         let name = (status.reason != PortReason::Deleted).then(|| status.port.name.clone());
+        if status.reason == PortReason::Added {
+            self.waiting.port_added(status.port.number.0, &status.port.name);
+        }
         if self.switch.port_is(status.port.number.0, name) {
             self.look_at_ports();
         }

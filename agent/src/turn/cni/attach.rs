@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{Add, Begun, Confirm, IDENTITY_WITHIN, PLAN_WITHIN, PORT_WITHIN, name_of, not_now, pod_key, state_of};
 use crate::apply::ports::Work;
 use crate::clock;
+use crate::ipam::attachment::Attachment;
 use crate::serve::cni::Session;
 use crate::state::PodKey;
 use crate::turn::Agent;
@@ -27,14 +28,33 @@ impl Agent {
             }
             Ok(plan) => {
                 let AddRequest { container_id, interface, .. } = &add.request;
-                if let Some(attachment) = self.parts.attachments.get(container_id, interface) {
-                    let begun = Begun { attachment: attachment.clone(), planned: Instant::now(), answered: false };
+                if let Some(attachment) = self.parts.attachments.get(container_id, interface).cloned() {
                     self.parts.metrics.cni_phase_seconds.took(["plan"], add.since.elapsed());
+                    let begun = Begun { attachment: attachment.clone(), planned: Instant::now(), answered: false };
                     self.waiting.sessions.insert(add.session, begun);
+                    self.expect(&attachment);
                 }
                 let _ = add.answer.send(Ok(plan));
             }
             Err(error) => _ = add.answer.send(Err(error)),
+        }
+    }
+
+    /// The pod's flows are sent while the plugin makes the pod's half. Where another pod has its name still, they wait for the
+    /// confirmation.
+    fn expect(&mut self, attachment: &Attachment) {
+        let key = pod_key(attachment);
+        if !self.parts.state.attached().contains_key(&key) {
+            let pod = state_of(attachment, self.pod_port(&attachment.host_interface));
+            self.parts.state.set_attached(&key, Some(pod), &mut self.changed);
+        }
+    }
+
+    /// A pod that was planned and not confirmed will not come.
+    pub(super) fn expect_no_more(&mut self, attachment: &Attachment) {
+        let key = pod_key(attachment);
+        if self.parts.state.attached().get(&key).is_some_and(|pod| pod.interface == attachment.host_interface) {
+            self.parts.state.set_attached(&key, None, &mut self.changed);
         }
     }
 
@@ -67,7 +87,8 @@ impl Agent {
         }
     }
 
-    /// The pod's half is made: its host end becomes a port, and its flows are sent at the same time, for the port that it asks for.
+    /// The pod's half is made: its host end becomes a port. Its flows, for the port that it asks for, were sent before where that
+    /// was possible.
     pub(super) fn confirm(
         &mut self,
         request: &ConfirmRequest,
@@ -210,7 +231,7 @@ impl Agent {
         self.retry_adds();
     }
 
-    fn take_back(&mut self, attachment: crate::ipam::attachment::Attachment) {
+    fn take_back(&mut self, attachment: Attachment) {
         let request = name_of(&attachment);
         let held = self.parts.attachments.get(&request.container_id, &request.interface);
         if held.is_some_and(|held| *held != attachment) {

@@ -26,8 +26,10 @@ impl Agent {
             attachment.container_id == request.container_id && attachment.interface == request.interface
         });
         let Some(attachment) = found.cloned() else {
-            // Never planned, gone already, or planned and not confirmed: there is nothing in the switch, and nobody was told.
-            self.parts.attachments.remove(&request, 0);
+            // Never planned, gone already, or planned and not confirmed: it has no port, and nobody was told.
+            if let Some(planned) = self.parts.attachments.remove(&request, 0) {
+                self.expect_no_more(&planned);
+            }
             self.parts.notes.remove(&request);
             let _ = answer.send(Ok(()));
             return;
@@ -50,6 +52,7 @@ impl Agent {
 
     /// The same for one that was planned only: its plugin may have made the link, and no more.
     pub(super) fn detach_unattached(&mut self, request: DelRequest, attachment: Attachment) {
+        self.expect_no_more(&attachment);
         let _ = self.parts.work.send(Work::Detach(Box::new(attachment.clone())));
         self.waiting.deletes.push(Delete {
             request,
@@ -105,6 +108,7 @@ impl Agent {
     /// Port and interface are gone: the addresses are free once no node maps them any more.
     pub(super) fn detached(&mut self, attachment: &Attachment) {
         self.waiting.interfaces.remove(&attachment.host_interface);
+        self.waiting.added.remove(&attachment.host_interface);
         let done = self.waiting.deletes.extract_if(.., |waiting| waiting.attachment == *attachment);
         for waiting in done.collect::<Vec<_>>() {
             self.parts.attachments.remove(&waiting.request, self.parts.uplink.sequence());
