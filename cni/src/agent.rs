@@ -81,7 +81,7 @@ impl<'path> Agent<'path> {
         self.ask(CONFIRM_PATH, request)
     }
 
-    /// The pod's half is gone.
+    /// The container has ended: the node's half, and with it the pod's, is to go.
     pub(crate) fn delete(&mut self, request: &DelRequest) -> Result<(), Failure> {
         self.ask::<Value>(DELETE_PATH, request).map(drop)
     }

@@ -1,6 +1,9 @@
-//! DEL: the pod's half goes, then the agent forgets. Done again, or done without the namespace, it does what is left to do.
+//! DEL: the agent takes flows, port and the node's end away, and with that end goes the pod's; what is left in the pod goes then.
+//! Done again, or done without the namespace, it does what is left to do.
 //!
-//! Without an agent it still succeeds: the pod's end is gone, and what the agent has to do is left to it in a file
+//! In this order the agent knows of it before the interface is gone: a device that vanishes without DEL is somebody else's work.
+//!
+//! Without an agent it still succeeds: the pod's end goes, and what the agent has to do is left to it in a file
 //! ([`crate::absent`]). The addresses stay held until the agent has done it, so nothing is lost but time; a runtime that were told
 //! to try again could not end a pod for as long as the agent is away.
 
@@ -13,8 +16,8 @@ use crate::namespace::Namespace;
 
 /// Takes the container's interface away. Both halves are tried, so that one that fails leaves as little as possible.
 pub(crate) fn detach(configuration: &NetworkConfiguration, request: &Detach) -> Result<(), CniError> {
-    let pod = remove_interface(request);
-    pod.and(tell(configuration, request))
+    let told = tell(configuration, request);
+    remove_interface(request).and(told)
 }
 
 fn tell(configuration: &NetworkConfiguration, request: &Detach) -> Result<(), CniError> {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! runtime ─stdin, CNI_*─► answer ─► attach  ─► agent: plan ─► interface (in the pod) ─► agent: confirm ─► result on stdout
-//!                              ├──► detach  ─► interface (in the pod) ─► agent: forget (absent: a note for it)
+//!                              ├──► detach  ─► agent: forget (absent: a note for it) ─► interface (in the pod)
 //!                              ├──► check   ─► agent: what was made ─► interface (in the pod): is it there
 //!                              └──► collect ─► agent: what is not valid any more, or whether it is ready
 //! ```

@@ -233,7 +233,15 @@ impl Body {
 
 #[cfg(test)]
 mod tests {
-    use super::{Body, answers};
+    use super::{Body, Netfilter, answers};
+
+    #[test]
+    fn a_socket_with_answers_to_a_refused_transaction_is_not_used_again() {
+        let netfilter = Netfilter::default();
+        // No table has so long a name, so nothing is changed.
+        netfilter.open(&"t".repeat(1000), "chain").expect_err("it is refused");
+        assert!(netfilter.0.lock().expect("nobody panicked").is_none());
+    }
 
     #[test]
     fn attributes_are_padded_and_their_lengths_are_not() {

@@ -161,7 +161,10 @@ impl Worker {
 
     /// Closes the node's kernel on interfaces, in one go; where one of them cannot be closed, each for itself.
     async fn close(&self, interfaces: Vec<String>) -> Vec<Result<(), String>> {
-        if self.datapath == Datapath::System || interfaces.is_empty() || nat::close(&self.netfilter, &interfaces).await.is_ok() {
+        if self.datapath == Datapath::System
+            || interfaces.is_empty()
+            || nat::close(&self.netfilter, &interfaces).await.is_ok()
+        {
             return interfaces.iter().map(|_| Ok(())).collect();
         }
         let mut outcomes = Vec::new();
@@ -198,7 +201,9 @@ impl Worker {
         let interface = &attachment.host_interface;
         let opened = match (port_removed, self.datapath) {
             (Err(error), _) => Err(error),
-            (Ok(()), Datapath::Netdev) => nat::open(&self.netfilter, interface).await.map_err(|error| error.to_string()),
+            (Ok(()), Datapath::Netdev) => {
+                nat::open(&self.netfilter, interface).await.map_err(|error| error.to_string())
+            }
             (Ok(()), Datapath::System) => Ok(()),
         };
         let removed = match opened {

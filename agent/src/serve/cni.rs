@@ -45,7 +45,7 @@ pub enum CniRequest {
     Add(AddRequest, Session, Reply<Plan>),
     /// The pod's half is made: make the node's, reply when the pod can talk.
     Confirm(ConfirmRequest, Session, Reply<AddResult>),
-    /// The pod's half is gone: take the node's away.
+    /// The container has ended: take the node's half away.
     Delete(DelRequest, Reply<()>),
     /// Is it as it was made?
     Check(CheckRequest, Reply<Plan>),

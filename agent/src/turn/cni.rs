@@ -194,7 +194,8 @@ impl Agent {
 
     /// The bridge has these interfaces now.
     pub(super) fn take_interfaces(&mut self, interfaces: Interfaces) {
-        let named = |name: &String| interfaces.get(name).is_some_and(|fact| fact.port.is_some() || fact.error.is_some());
+        let named =
+            |name: &String| interfaces.get(name).is_some_and(|fact| fact.port.is_some() || fact.error.is_some());
         self.waiting.added.retain(|name, _| !named(name));
         self.waiting.interfaces = interfaces;
         let gateway = self.known_port(GATEWAY).map(|port| (port, gateway_mac(&self.parts.state.node).0));

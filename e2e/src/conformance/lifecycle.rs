@@ -42,7 +42,17 @@ pub(super) async fn run(world: &mut World, tally: &mut Tally) -> Result<()> {
     }
     wishes(world, tally)?;
     collect(world, tally).await?;
-    late(world, tally).await
+    late(world, tally).await?;
+    tally.case("what a runtime does is nobody's drift", no_drift(world).await);
+    Ok(())
+}
+
+/// Pods came and went by ADD, DEL and GC: the agent has found nothing that somebody else did.
+async fn no_drift(world: &World) -> Result<()> {
+    let info = world.ask("/v1/info").await?;
+    let found = info["drift"].as_object().context("the agent does not say what it has found")?;
+    ensure!(found.is_empty(), "{found:?}");
+    Ok(())
 }
 
 fn result(document: &Option<Value>, version: &str, guest: &Guest) -> Result<()> {

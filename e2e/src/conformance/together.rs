@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use super::runtime::Ended;
 use super::{Guest, NETWORK, Tally, World, refused, silent, worked};
+use crate::lab::get;
 
 /// How long after its start a plugin is killed, in milliseconds: before it has said anything, in the middle, towards its end.
 const KILLED_AFTER: [u64; 8] = [0, 1, 2, 4, 6, 9, 13, 20];
@@ -90,6 +91,7 @@ async fn during(world: &mut World, tally: &mut Tally) -> Result<()> {
 async fn killed(world: &mut World, tally: &mut Tally) -> Result<()> {
     for milliseconds in KILLED_AFTER {
         let guest = world.guest()?;
+        let confirmed = confirmed(world).await?;
         let mut adding = world.containerd().begin(NETWORK, "ADD", Some(&guest.sandbox), &[])?;
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         adding.kill().context("the plugin cannot be killed")?;
@@ -98,8 +100,10 @@ async fn killed(world: &mut World, tally: &mut Tally) -> Result<()> {
             worked(&world.containerd().call(NETWORK, "DEL", Some(&guest.sandbox), &[])?)?;
         }
         // A pod's end that the killed plugin had made, and of which it had not told, goes with the pod's namespace; here it stays.
-        let gone = no_attachment(world, &guest).await;
-        tally.case(format!("a plugin killed {milliseconds} ms after its start leaves no attachment"), gone);
+        let gone = no_attachment(world, &guest, confirmed).await;
+        let title =
+            format!("a plugin killed {milliseconds} ms after its start leaves no attachment that was not confirmed");
+        tally.case(title, gone);
         let deleted = world.containerd().call(NETWORK, "DEL", Some(&guest.sandbox), &[])?;
         tally.case(format!("DEL after it ({milliseconds} ms)"), silent(&deleted));
         tally.case(format!("nothing is left of it ({milliseconds} ms)"), world.nothing_is_left(&guest).await);
@@ -110,10 +114,19 @@ async fn killed(world: &mut World, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-async fn no_attachment(world: &World, guest: &Guest) -> Result<()> {
+/// How many ADDs the agent has confirmed. A plugin that is killed between that and its own end leaves what the runtime's DEL takes.
+async fn confirmed(world: &World) -> Result<u64> {
+    let limit = world.lab.pace().allow(Duration::from_secs(5));
+    let text = get(&world.lab.nodes()[0].agent_socket(), "/metrics", limit).await?.text();
+    let counter = "ferrant_agent_cni_calls_total{command=\"confirm\",outcome=\"success\"} ";
+    let count = text.lines().find_map(|line| line.strip_prefix(counter)).context("no ADD was ever confirmed")?;
+    count.parse().with_context(|| format!("{counter}{count}"))
+}
+
+async fn no_attachment(world: &World, guest: &Guest, confirmed_before: u64) -> Result<()> {
     let pod = format!("{}/{}", guest.sandbox.pod.0, guest.sandbox.pod.1);
     let started = std::time::Instant::now();
-    while world.attached().await?.contains(&pod) {
+    while world.attached().await?.contains(&pod) && confirmed(world).await? == confirmed_before {
         ensure!(started.elapsed() < world.lab.pace().allow(Duration::from_secs(10)), "{pod} stays attached");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
