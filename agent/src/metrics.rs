@@ -126,7 +126,7 @@ impl Default for Metrics {
             cni_phase_seconds: declare.durations(
                 "cni_phase_seconds",
                 ["phase"],
-                "Where the time of an ADD goes: plan, the pod's half (pod), its port, its flows obeyed (beside the port), answer.",
+                "Where the time of an ADD goes: plan, the pod's half (pod), its port, from its confirmation until its flows are obeyed (flows), answer.",
             ),
             pods: declare.gauge("pods", "Attached pods."),
             pods_by_posture: declare.gauges(

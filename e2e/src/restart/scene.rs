@@ -6,7 +6,7 @@
 //!   server ───── allowed ─────────► client      (port 5002)
 //!   server ◄──── denied ─────────── stranger    (port 5011)
 //!   spy ──────── denied ──────────► client      (port 5012)
-//!   late-N ◄──── denied ─────────── stranger    (from before the pod is there)
+//!   late-N ◄──── denied ─────────── stranger    (from before the pod is there; the same to server and spy when the node starts again)
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -126,6 +126,8 @@ fn shop() -> String {
     names.for_each(|name| text += &pod_manifest(&pod(&name)));
     text += &policy("server", "client", TO_SERVER);
     text += &policy("client", "server", TO_CLIENT);
+    // The stranger's packets to a pod that comes, or comes again, are denied.
+    text += &policy("spy", "nobody", 1);
     text += &policy("late", "nobody", 1);
     text
 }
