@@ -56,6 +56,8 @@ pub struct Scene {
     sandboxes: usize,
     /// Counts full disks: each brings names that were never there.
     fills: usize,
+    /// Counts how often the agent was started again because it had stopped at its point.
+    restarts: usize,
     pub(super) armed: Armed,
     disk: SmallDisk,
     pub(super) lab: Lab,
@@ -94,6 +96,7 @@ impl Scene {
             runtime,
             sandboxes: 0,
             fills: 0,
+            restarts: 0,
             armed,
             disk,
             lab,
@@ -325,6 +328,7 @@ impl Scene {
         // Asked first: one that has ended at its point has said so before.
         let ended = agent.check();
         if self.armed.agent_has_stopped()? {
+            self.restarts += 1;
             return self.lab.start_agent(0).map(|()| true);
         }
         ended.map(|()| false).context("the agent ended by itself")
@@ -353,9 +357,11 @@ impl Scene {
         while begun.elapsed() < self.lab.pace().allow(SETTLED_WITHIN) {
             self.look()?;
             let (question, sockets) = (self.lab.source().version()?, self.sockets());
-            let controller = self.lab.controller_socket();
+            let (controller, restarts) = (self.lab.controller_socket(), self.restarts);
             match self.watched(settled(question, sockets, controller)).await? {
-                Ok(()) => return Ok(()),
+                Ok(()) if self.restarts == restarts => return Ok(()),
+                // It had said yes, and then it stopped while the others were asked.
+                Ok(()) => "the agent stopped at its point while all were asked".clone_into(&mut last),
                 Err(error) => last = format!("{error:#}"),
             }
             tokio::time::sleep(LOOK).await;
