@@ -2,7 +2,7 @@
 //! (nf_tables over netlink, linux/netfilter/nf_tables.h).
 //!
 //! What comes of it is exactly a chain of [`super::nat`]'s table `netdev ferrant`: drop everything at the ingress hook of the
-//! device. All of it is one transaction; a device that is not there refuses the whole.
+//! device. All of it is one transaction. A device that is not there refuses the whole, or is closed when it comes: kernels differ.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::io;
 use std::process::{Output, Stdio};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -127,25 +128,23 @@ pub async fn close(netfilter: &Netfilter, interfaces: &[String]) -> Result<(), N
     }
     let step = format!("close {}", interfaces.join(", "));
     let netfilter = netfilter.clone();
-    let closed = tokio::task::spawn_blocking(move || netfilter.close("ferrant", &chains)).await;
-    let refused = |reason: String| NatError::Refused { step, reason };
-    match closed {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(refused(error.to_string())),
-        Err(error) => Err(refused(error.to_string())),
-    }
+    transaction(step, move || netfilter.close("ferrant", &chains)).await
 }
 
 /// Opens it again. Nothing happens when it is not closed.
 pub async fn open(netfilter: &Netfilter, interface: &str) -> Result<(), NatError> {
     let (netfilter, chain) = (netfilter.clone(), chain_name(interface));
-    let opened = tokio::task::spawn_blocking(move || netfilter.open("ferrant", &chain)).await;
-    let refused = |reason: String| NatError::Refused { step: format!("open {interface}"), reason };
-    match opened {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(refused(error.to_string())),
-        Err(error) => Err(refused(error.to_string())),
-    }
+    transaction(format!("open {interface}"), move || netfilter.open("ferrant", &chain)).await
+}
+
+/// Does what blocks, beside the runtime's tasks.
+async fn transaction(step: String, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), NatError> {
+    let reason = match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Err(NatError::Refused { step, reason })
 }
 
 fn close_text(interface: &str) -> Result<String, NatError> {

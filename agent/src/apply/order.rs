@@ -4,7 +4,8 @@
 //! nothing may send a packet to a place that is not ready, and nothing may enter by a door that is not guarded.
 //!
 //! ```text
-//!  a pod comes   the node's kernel is closed on its interface (netdev) ─► interface up ─► port ─► flows ─► realised ─► answer
+//!  a pod comes   the node's kernel is closed on its interface (netdev) ─► interface up ─► port ─┬► answer
+//!                flows, for the port number that it asks for and nobody has (closed without them) ─► realised ─┘
 //!  a pod goes    flows ─► realised ─► port ─► kernel opened, interface removed ─► address free
 //!  a hand was here the bridge and its own ports ─► as a pod that comes; links, routes, NAT compared whole
 //!  flows change  [`super::delta`]: one bundle, or what closes ─► realised ─► what opens

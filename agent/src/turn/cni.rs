@@ -1,9 +1,9 @@
 //! Pods come and go: what the CNI plugin asks, and when it is answered.
 //!
 //! ADD is a plan ([`attach`]), which waits for nothing of the switch; the pod's flows are sent while the plugin makes its half.
-//! Confirm makes the pod's host end a port and is answered once the switch obeys flows for a pod that the controller knows, or, after a bounded wait, with success and the pod closed, which is then
-//! told as a failure. DEL ([`detach`]) is answered when flows, port and interface are gone; only then may its addresses be given to
-//! another. CHECK, GC and STATUS ([`inspect`]) are answered from what is known.
+//! Confirm makes the pod's host end a port and is answered once the switch obeys flows for a pod that the controller knows, or, after
+//! a bounded wait, with success and the pod closed, which is then told as a failure. DEL ([`detach`]) is answered when flows, port and
+//! interface are gone; only then may its addresses be given to another. CHECK, GC and STATUS ([`inspect`]) are answered from what is known.
 //!
 //! A plugin asks on one connection, a *session*. While the session of an ADD lasts, its container's interface is *busy*: another ADD
 //! for it waits. A session that ends before its confirmation was answered is a plugin that was killed: all is taken back.
@@ -127,8 +127,7 @@ impl Waiting {
 
     /// The port that an interface asks for, while its ADD is under way and no other has it.
     fn asked_port(&self, interface: &str) -> Option<u32> {
-        let begun = self.sessions.values().filter(|begun| !begun.answered).map(|begun| &begun.attachment);
-        let mut coming = self.confirms.iter().map(|confirm| &confirm.attachment).chain(begun);
+        let mut coming = self.sessions.values().filter(|begun| !begun.answered).map(|begun| &begun.attachment);
         let attachment = coming.find(|attachment| attachment.host_interface == interface)?;
         let others =
             |port: &u32| self.interfaces.iter().any(|(name, fact)| name != interface && fact.port == Some(*port));

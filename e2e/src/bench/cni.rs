@@ -158,15 +158,12 @@ async fn judge(lab: &Lab, ended: &Ended, figures: &mut Figures) -> Result<()> {
 /// Sum of seconds and number of ADDs, by phase.
 async fn phases(lab: &Lab) -> Result<BTreeMap<String, (f64, f64)>> {
     let limit = lab.pace().allow(Duration::from_secs(5));
-    let text = get(&lab.nodes()[0].agent_socket(), "/metrics", limit).await?.text();
+    let metrics = get(&lab.nodes()[0].agent_socket(), "/metrics", limit).await?;
     let mut found = BTreeMap::new();
     for (name, _, _) in PHASES {
         let value = |what: &str| {
-            let start = format!("ferrant_agent_cni_phase_seconds_{what}{{phase=\"{name}\"}} ");
-            text.lines()
-                .find_map(|line| line.strip_prefix(start.as_str()))
-                .and_then(|number| number.parse().ok())
-                .unwrap_or(0.0)
+            let series = format!("ferrant_agent_cni_phase_seconds_{what}{{phase=\"{name}\"}}");
+            metrics.sample(&series).unwrap_or(0.0)
         };
         found.insert(name.to_owned(), (value("sum"), value("count")));
     }

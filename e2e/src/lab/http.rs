@@ -31,6 +31,13 @@ impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+
+    /// The value of a series (name and labels, as Prometheus' text format writes them) in an answer to `GET /metrics`; none when it
+    /// is not there.
+    pub fn sample(&self, series: &str) -> Option<f64> {
+        let text = self.text();
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
 }
 
 /// `GET path`.
