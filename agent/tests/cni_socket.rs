@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use agent::ipam::attachment::{Attachments, PodNetwork};
-use agent::serve::cni::{CniRequest, ListenError, listen, serve};
-use apis::cni::{CniError, ErrorCode, MacAddress};
+use agent::serve::cni::{CniRequest, ListenError, Session, listen, serve};
+use apis::cni::{AddResult, CniError, ErrorCode, MacAddress};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +32,13 @@ impl Agent {
         let listener = listen(&folder.path().join("cni.sock")).expect("a fresh path");
         tokio::spawn(serve(listener, sender, agent::metrics::Metrics::default()));
         Agent { folder, events }
+    }
+
+    /// Whose connection ended next, and whether it was confirmed.
+    async fn ended(&mut self) -> (Session, bool) {
+        let event = self.events.recv().await;
+        let Some(Event(CniRequest::Ended { session, confirmed })) = event else { panic!("a connection ends") };
+        (session, confirmed)
     }
 
     fn socket(&self) -> PathBuf {
@@ -67,7 +74,7 @@ impl Agent {
                     CniRequest::Status(reply) => {
                         drop(reply.send(Err(CniError::new(ErrorCode::NOT_AVAILABLE, "not yet", "wait"))));
                     }
-                    CniRequest::Ended(_) => {}
+                    CniRequest::Ended { .. } => {}
                 }
             }
         });
@@ -183,11 +190,48 @@ async fn a_plugin_that_goes_away_is_seen_by_the_loop() {
     drop(stream);
     reply.closed().await;
     assert!(reply.is_closed());
-    assert!(matches!(agent.events.recv().await, Some(Event(CniRequest::Ended(ended))) if ended == session));
+    assert_eq!(agent.ended().await, (session, false));
     // Who asked for no attachment ends unheard.
     let other = ask(&agent.socket(), "POST", "/v1/add", "{").await;
     assert_eq!(other.0, 400);
     assert!(agent.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn only_a_plugin_that_was_there_to_hear_it_has_its_attachment_confirmed() {
+    let mut agent = Agent::start();
+    for goes_first in [false, true] {
+        let mut stream = UnixStream::connect(agent.socket()).expect("it is served");
+        let mut send = |path: &str, body: &str| {
+            write!(stream, "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .expect("it is read");
+        };
+        send("/v1/add", &add("c1"));
+        let Some(Event(CniRequest::Add(_, session, reply))) = agent.events.recv().await else { panic!("it was asked") };
+        reply.send(Err(CniError::new(ErrorCode::TRY_AGAIN_LATER, "later", ""))).expect("it waits");
+        send("/v1/confirm", r#"{"container_id":"c1","interface":"eth0"}"#);
+        let confirm = agent.events.recv().await;
+        let Some(Event(CniRequest::Confirm(_, _, reply))) = confirm else { panic!("it was asked") };
+        let result = AddResult { interfaces: Vec::new(), ips: Vec::new(), routes: Vec::new() };
+        if goes_first {
+            // The loop sends before anybody has seen that the plugin is gone.
+            drop(stream);
+            reply.send(Ok(result)).expect("nobody has looked yet");
+        } else {
+            reply.send(Ok(result)).expect("it waits");
+            let heard = tokio::task::spawn_blocking(move || {
+                let (mut heard, mut part) = (Vec::new(), [0; 4096]);
+                while !heard.ends_with(br#""routes":[]}"#) {
+                    let size = stream.read(&mut part).expect("an answer");
+                    assert!(size > 0, "it ends early: {}", String::from_utf8_lossy(&heard));
+                    heard.extend(&part[..size]);
+                }
+                stream
+            });
+            drop(heard.await.expect("no panic"));
+        }
+        assert_eq!(agent.ended().await, (session, !goes_first));
+    }
 }
 
 #[tokio::test]

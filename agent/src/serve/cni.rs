@@ -54,7 +54,12 @@ pub enum CniRequest {
     /// Can an attachment be made?
     Status(Reply<()>),
     /// The connection on which an attachment was asked for has ended.
-    Ended(Session),
+    Ended {
+        /// Whose it was.
+        session: Session,
+        /// A confirmation was answered with success on it. A reply that came when the plugin was gone already answers nobody.
+        confirmed: bool,
+    },
 }
 
 /// Why the socket cannot be served.
@@ -123,7 +128,7 @@ async fn converse<E: From<CniRequest> + Send + 'static>(
     events: mpsc::Sender<E>,
     metrics: Metrics,
 ) {
-    let plugin = Plugin { session, attaches: AtomicBool::new(false), events };
+    let plugin = Plugin { session, attaches: AtomicBool::new(false), confirmed: AtomicBool::new(false), events };
     let service = service_fn(|request: Request<Incoming>| {
         let (plugin, metrics) = (&plugin, &metrics);
         async move {
@@ -133,13 +138,15 @@ async fn converse<E: From<CniRequest> + Send + 'static>(
             Ok::<_, Infallible>(respond(answer))
         }
     });
-    if let Err(error) = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
-    {
+    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    if let Err(error) = &served {
         tracing::debug!(%error, "a CNI connection ended early");
     }
     if plugin.attaches.load(Ordering::Relaxed) {
         // A loop that has ended needs to know of nobody.
-        let _ = plugin.events.send(E::from(CniRequest::Ended(session))).await;
+        // An answer that was not taken ends the connection with an error (EPIPE, or ECONNRESET when it was not read).
+        let confirmed = served.is_ok() && plugin.confirmed.load(Ordering::Relaxed);
+        let _ = plugin.events.send(E::from(CniRequest::Ended { session, confirmed })).await;
     }
 }
 
@@ -148,6 +155,8 @@ struct Plugin<E> {
     session: Session,
     /// It has asked for an attachment.
     attaches: AtomicBool,
+    /// The loop has confirmed what it was attached.
+    confirmed: AtomicBool,
     events: mpsc::Sender<E>,
 }
 
@@ -176,7 +185,9 @@ impl<E: From<CniRequest>> Plugin<E> {
             }
             CONFIRM_PATH => {
                 let request = read(&path, &body)?;
-                written(&self.ask(|reply| CniRequest::Confirm(request, self.session, reply)).await?)
+                let result = self.ask(|reply| CniRequest::Confirm(request, self.session, reply)).await?;
+                self.confirmed.store(true, Ordering::Relaxed);
+                written(&result)
             }
             DELETE_PATH => {
                 let request = read(&path, &body)?;

@@ -66,8 +66,6 @@ struct Begun {
     attachment: Attachment,
     /// When its plan was answered.
     planned: Instant,
-    /// Its confirmation was answered with success.
-    answered: bool,
 }
 
 #[derive(Debug)]
@@ -127,7 +125,7 @@ impl Waiting {
 
     /// The port that an interface asks for, while its ADD is under way and no other has it.
     fn asked_port(&self, interface: &str) -> Option<u32> {
-        let mut coming = self.sessions.values().filter(|begun| !begun.answered).map(|begun| &begun.attachment);
+        let mut coming = self.sessions.values().map(|begun| &begun.attachment);
         let attachment = coming.find(|attachment| attachment.host_interface == interface)?;
         let others =
             |port: &u32| self.interfaces.iter().any(|(name, fact)| name != interface && fact.port == Some(*port));
@@ -174,7 +172,7 @@ impl Agent {
             CniRequest::Check(request, answer) => _ = answer.send(self.check(&request)),
             CniRequest::Collect(request, answer) => self.collect(request, answer),
             CniRequest::Status(answer) => _ = answer.send(self.status()),
-            CniRequest::Ended(session) => self.ended(session),
+            CniRequest::Ended { session, confirmed } => self.ended(session, confirmed),
         }
     }
 

@@ -30,7 +30,7 @@ impl Agent {
                 let AddRequest { container_id, interface, .. } = &add.request;
                 if let Some(attachment) = self.parts.attachments.get(container_id, interface).cloned() {
                     self.parts.metrics.cni_phase_seconds.took(["plan"], add.since.elapsed());
-                    let begun = Begun { attachment: attachment.clone(), planned: Instant::now(), answered: false };
+                    let begun = Begun { attachment: attachment.clone(), planned: Instant::now() };
                     self.waiting.sessions.insert(add.session, begun);
                     self.expect(&attachment);
                 }
@@ -145,10 +145,8 @@ impl Agent {
                 );
                 self.waiting.late.insert(confirm.key);
             }
-            let delivered = confirm.answer.send(Ok(confirm.result)).is_ok();
-            if let Some(begun) = self.waiting.sessions.get_mut(&confirm.session) {
-                begun.answered = delivered;
-            }
+            // Whether the plugin was still there is told when its session ends.
+            let _ = confirm.answer.send(Ok(confirm.result));
         }
     }
 
@@ -219,13 +217,13 @@ impl Agent {
         self.waiting.late.iter().map(failure).collect()
     }
 
-    /// A plugin that asked for an attachment is gone. One that was not answered with success was killed half-way: what is there
-    /// of its attachment goes.
-    pub(super) fn ended(&mut self, session: Session) {
+    /// A plugin that asked for an attachment is gone. One whose attachment was not confirmed was killed half-way: what is there of
+    /// it goes.
+    pub(super) fn ended(&mut self, session: Session, confirmed: bool) {
         self.waiting.adds.retain(|add| add.session != session);
         self.waiting.confirms.retain(|confirm| confirm.session != session);
         let Some(begun) = self.waiting.sessions.remove(&session) else { return };
-        if !begun.answered {
+        if !confirmed {
             self.take_back(begun.attachment);
         }
         self.retry_adds();
