@@ -310,7 +310,9 @@ fn pod(number: u32, rules: u32) -> Vec<Part> {
 fn an_empty_switch_is_filled_pod_by_pod_and_a_new_pod_overtakes() {
     let pods = [pod(1, 20), pod(2, 9_000), pod(3, 15_000)];
     let mut flows = wanted(&pods.concat());
+    assert!(flows.is_ranking_old(), "there was none");
     flows.begin_ranking();
+    assert!(!flows.is_ranking_old());
     for (rank, parts) in (1..).zip(&pods) {
         for part in parts {
             let key = Key { table: part.table.id(), priority: part.priority, oxm: part.matches.oxm() };
@@ -328,6 +330,7 @@ fn an_empty_switch_is_filled_pod_by_pod_and_a_new_pod_overtakes() {
         switch.flows.contains_key(&name(&Flow::new(Table::Classifier.id(), 100, matches)))
     };
     pod(4, 5).iter().for_each(|part| flows.add(part, false).unwrap());
+    assert_eq!((flows.unranked(), flows.is_ranking_old()), (7, false), "few are new");
     switch.step(&mut flows, Scope::All).unwrap();
     assert!(door(&switch, 4) && !door(&switch, 2), "what came to be wanted meanwhile is first");
     while switch.step(&mut flows, Scope::All).is_some() {

@@ -80,6 +80,8 @@ pub struct Flows {
     touched: Option<Vec<FlowId>>,
     /// What is being dumped is not what was known: of a switch with nothing, known to have nothing, it is.
     dump_differs: bool,
+    /// How many flows came since the last ranking.
+    unranked: usize,
     /// Further whole flows that are wanted under a key, beside the one in the record. Rare.
     others: HashMap<u32, Vec<Box<[u8]>>>,
 }
@@ -410,6 +412,7 @@ impl Flows {
         });
         self.slots[id as usize] = Some(slot);
         self.listed.push(id);
+        self.unranked += 1;
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hash, id, |&other| {
             slots[other as usize].as_ref().map_or(0, |slot| hasher.hash_one(slot.key_bytes()))

@@ -275,6 +275,7 @@ impl Agent {
                 self.changed.everything |= due && !self.planner.quarantine().is_empty();
                 self.retry_host();
                 self.retry_ledger();
+                self.keep_ranking();
                 self.tick_drift();
                 self.tick_cni();
             }

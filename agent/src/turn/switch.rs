@@ -38,6 +38,9 @@ const RARELY: Duration = Duration::from_secs(2);
 /// Of what the switch tells while it works so much is kept; of more, what it has is read again.
 const TOLD: usize = 64;
 
+/// So many flows that have no rank yet may go first into a switch that comes back: a ranking takes longer than they do.
+const NEW: usize = 1000;
+
 /// What is known of the switch.
 #[derive(Debug)]
 pub struct Switch {
@@ -64,8 +67,6 @@ pub struct Switch {
     untouched: bool,
     /// Its flows are being told: what it has is known in part.
     dumping: bool,
-    /// Flows have ranks for an empty switch.
-    ranked: bool,
     /// It has been read on this connection.
     was_read: bool,
     /// Connections that go through it were looked at on this one.
@@ -100,7 +101,6 @@ impl Switch {
             dumping: false,
             was_read: false,
             looked: false,
-            ranked: false,
             unrealised: false,
             closing: false,
             resting: false,
@@ -274,7 +274,7 @@ impl Agent {
             return Ok(());
         }
         let scope = self.scope();
-        if !self.switch.ranked && self.flows.differences().len() > SLICE {
+        if self.flows.is_ranking_old() && self.flows.differences().len() > SLICE {
             self.rank_flows();
         }
         let opens = self.switch.queue.opens_next(&mut self.flows, scope);
@@ -298,10 +298,19 @@ impl Agent {
         self.switch.disconnected();
         self.parts.tunnel_routes.connection(None);
         self.flows.gone();
-        self.rank_flows();
+        if self.flows.unranked() > NEW {
+            self.rank_flows();
+        }
         // Worked out while nobody waits for it.
         let scope = self.scope();
         self.switch.queue.has_next(&mut self.flows, scope);
+    }
+
+    /// Nothing else is to be done: flows get the order in which they would go into an empty switch, for the day when it is one.
+    pub(super) fn keep_ranking(&mut self) {
+        if self.flows.is_ranking_old() && self.is_settled() {
+            self.rank_flows();
+        }
     }
 
     /// Says of every flow how early it goes into an empty switch.
@@ -317,7 +326,6 @@ impl Agent {
                 flows.put_rank(Key { table: part.table.id(), priority: part.priority, oxm: part.matches.oxm() }, rank);
             });
         }
-        self.switch.ranked = true;
     }
 
     /// Sends a slice; what of it does not fit a message is refused before that.

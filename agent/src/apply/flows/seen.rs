@@ -5,6 +5,9 @@ use openflow::{EncodeError, Instructions};
 use super::record::observed;
 use super::{Flows, Key};
 
+/// One new flow in so many makes a ranking old: it costs as much as the flows are many, so a new one costs each of them little.
+const OLD: usize = 10;
+
 impl Flows {
     /// Forgets what the switch has: the next dump tells.
     pub fn begin_dump(&mut self) {
@@ -78,9 +81,20 @@ impl Flows {
         self.end_dump();
     }
 
+    /// How many flows came since the last ranking, and so go first into a switch that has little.
+    pub fn unranked(&self) -> usize {
+        self.unranked
+    }
+
+    /// Whether so many of the flows came since the last ranking that their order says little.
+    pub fn is_ranking_old(&self) -> bool {
+        self.unranked * OLD > self.slots.len() - self.free.len()
+    }
+
     /// A ranking begins: every flow is last until it gets a rank.
     pub fn begin_ranking(&mut self) {
         self.touch_all();
+        self.unranked = 0;
         for slot in self.slots.iter_mut().flatten() {
             slot.rank = u16::MAX;
         }
