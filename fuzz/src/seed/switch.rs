@@ -94,8 +94,9 @@ pub fn record(seeds: &mut Seeds) -> Result<()> {
         "type=dummy",
     ]))?;
     record_database(seeds, &mut database)?;
-    record_control(seeds, &path("v.ctl"))?;
+    // Its flows are there from here on, for the traces to meet.
     record_openflow(seeds, &path("br-int.mgmt"))?;
+    record_control(seeds, &path("v.ctl"))?;
     drop(switch);
     Ok(())
 }
