@@ -63,9 +63,25 @@ pub struct UnknownField {
     pub name: String,
     /// Its line, counted from 1.
     pub line: u32,
+    /// Its column, counted from 1, in characters.
+    pub column: u32,
 }
 
 impl Document {
+    /// What is accepted, as the API server does, and is most likely not what was meant.
+    pub fn warnings(&self) -> impl Iterator<Item = YamlError> {
+        self.unknown_fields.iter().map(|field| YamlError {
+            line: field.line,
+            column: field.column,
+            what: format!(
+                "{} has a field `{}` that its kind does not have; it is ignored",
+                self.object.title(),
+                field.name
+            ),
+            what_to_do: "correct the field's name, or remove it".to_owned(),
+        })
+    }
+
     /// The line of a field named as in [`validate::Invalid::path`]; of the nearest part of it that was written.
     pub fn line_of(&self, path: &str) -> u32 {
         self.tree.locate(path).line + self.offset
@@ -368,7 +384,12 @@ fn unknown_fields(tree: &Tree, offset: u32) -> Vec<UnknownField> {
     let outside = tree.entries().iter().filter(|entry| !known.contains(&entry.key.as_str()));
     let outside = outside.map(|entry| (entry.key.clone(), entry.position));
     let inside = reader.unknown_fields.into_inner();
-    outside.chain(inside).map(|(name, position)| UnknownField { name, line: position.line + offset }).collect()
+    let located = |(name, position): (String, Position)| UnknownField {
+        name,
+        line: position.line + offset,
+        column: position.column,
+    };
+    outside.chain(inside).map(located).collect()
 }
 
 #[cfg(test)]

@@ -84,6 +84,15 @@ fn of_two_objects_of_one_name_the_last_counts() {
 }
 
 #[test]
+fn a_misspelt_field_of_a_policy_is_told() {
+    let policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: web, namespace: shop}\n\
+                  spec:\n  podSelector: {matchLabel: {app: web}}\n";
+    let cluster = completed(&[("policy.yaml", policy)]);
+    let told = "policy.yaml: line 5, column 17: NetworkPolicy/shop/web has a field `matchLabel`";
+    assert!(cluster.notes.iter().any(|note| note.starts_with(told)), "{:?}", cluster.notes);
+}
+
+#[test]
 fn declared_ports_are_served() {
     let ports = "    ports: [{containerPort: 80, name: http}, {containerPort: 53, protocol: UDP}, {containerPort: 80}, {containerPort: 9, protocol: SCTP}]\n";
     let text = format!(

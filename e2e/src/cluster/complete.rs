@@ -18,8 +18,8 @@ const PODS_IN_A_24: usize = 250;
 
 /// Completes what was read. `file` below is the lab's own; a person's files keep their names.
 pub fn complete(manifests: Manifests) -> Cluster {
-    let Manifests { mut files, skipped_kinds, invalid } = manifests;
-    let mut cluster = Cluster { skipped_kinds, invalid, ..Cluster::default() };
+    let Manifests { mut files, skipped_kinds, invalid, warnings: notes } = manifests;
+    let mut cluster = Cluster { skipped_kinds, invalid, notes, ..Cluster::default() };
     let repeated = drop_repeated(&mut files, &mut cluster.notes);
     let mut nodes = nodes(&files, &mut cluster.notes);
     let mut changed = place_pods(&mut files, &nodes, &mut cluster.notes);

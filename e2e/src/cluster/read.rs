@@ -17,6 +17,8 @@ pub struct Manifests {
     pub skipped_kinds: BTreeMap<String, usize>,
     /// What could not be read, or not be accepted.
     pub invalid: Vec<String>,
+    /// What was accepted and is most likely not what was meant.
+    pub warnings: Vec<String>,
 }
 
 /// A file of a directory.
@@ -65,6 +67,9 @@ pub fn read_texts(texts: Vec<(String, String)>) -> Manifests {
         let mut objects = Vec::new();
         let mut whole = true;
         for document in yaml::documents(&text) {
+            if let Ok(document) = &document {
+                manifests.warnings.extend(document.warnings().map(|warning| format!("{name}: {warning}")));
+            }
             match document.and_then(|document| match document.validate() {
                 Ok(()) => Ok(document.object),
                 Err(mut errors) => Err(errors.remove(0)),

@@ -139,11 +139,7 @@ fn parse_piece(offset: u32, piece: &str) -> Parsed {
             }
         };
         let (line, title) = (document.line + offset, || document.object.title());
-        for field in &document.unknown_fields {
-            let what = format!("{} has a field `{}` that its kind does not have; it is ignored", title(), field.name);
-            let what_to_do = "correct the field's name, or remove it".to_owned();
-            parsed.warnings.push(Finding { line: field.line + offset, object: Some(title()), what, what_to_do });
-        }
+        parsed.warnings.extend(document.warnings().map(|warning| finding(Some(&title()), offset, warning)));
         let invalid = document.validate().err().unwrap_or_default();
         let invalid = invalid.into_iter().map(|error| finding(Some(&title()), offset, error)).collect();
         let manifest = serde_json::to_vec(&document.object).unwrap_or_default().into_boxed_slice();
