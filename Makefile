@@ -81,7 +81,8 @@ bad-input: binaries ## YAML, CNI standard input and flags that are wrong
 	@$(LAB) bad-input $(ARGUMENTS)
 
 restart: setup ## kill a daemon under traffic: nothing forbidden, nothing lost that is promised   (KIND=agent|vswitchd|ovsdb|controller|node, DATAPATH=system, RATE=packets a second)
-	@test -n "$(KIND)" || { echo "make restart: say what dies: make restart KIND=agent|vswitchd|ovsdb|controller|node" >&2; exit 2; }
+	@case "$(KIND)" in agent|vswitchd|ovsdb|controller|node) ;; \
+	*) echo "make restart: say what dies: make restart KIND=agent|vswitchd|ovsdb|controller|node" >&2; exit 2 ;; esac
 	@$(CARGO) build --locked --release --workspace --quiet
 	@target/release/lab restart $(KIND) $(ARGUMENTS) $(if $(RATE),--rate $(RATE))
 
@@ -92,6 +93,7 @@ cni-conformance: binaries ## the CNI plugin against the specification, called as
 	@$(LAB) cni-conformance $(ARGUMENTS)
 
 bench: setup ## figures beside their targets   (B=flows, file-to-packet, cni, vswitchd, rule-cost or agents N=1000)
-	@test -n "$(B)" || { echo "make bench: say which: make bench B=flows, B=file-to-packet, B=cni, B=vswitchd, B=rule-cost or B=agents" >&2; exit 2; }
+	@case "$(B)" in flows|file-to-packet|cni|vswitchd|rule-cost|agents) ;; \
+	*) echo "make bench: say which: make bench B=flows, B=file-to-packet, B=cni, B=vswitchd, B=rule-cost or B=agents" >&2; exit 2 ;; esac
 	@$(CARGO) build --locked --release --workspace --quiet
 	@target/release/lab bench $(B) $(ARGUMENTS) $(if $(filter agents,$(B)),$(if $(N),--agents $(N)))
