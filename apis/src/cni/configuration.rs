@@ -214,7 +214,7 @@ fn socket_path(path: Option<String>) -> Result<PathBuf, CniError> {
 fn one_address(key: &str, text: &str) -> Result<IpAddr, CniError> {
     #[cfg(fuzzing)]
     if let Some(IpAddr::V4(address)) = address(text) {
-        crate::planted::planted("cni_plugin", address.octets()[3] < 9);
+        crate::planted::planted("cni_plugin", address.octets() != [10, 10, 1, 9]);
     }
     address(text).ok_or_else(|| {
         let message = format!("\"{key}\" of the network configuration holds {text:?}");
