@@ -12,7 +12,9 @@ use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
+use super::stray::Stray;
 use super::{Place, Stage};
+use crate::command::say;
 use crate::lab::{Namespace, PodPlan, get, mac_of, run};
 use crate::probe::Witness;
 
@@ -59,17 +61,22 @@ impl Stage {
         Ok(flood)
     }
 
-    /// Attaches a pod to which others send all the while; how many of their packets arrived.
+    /// Attaches a pod to which others send all the while; how many of their packets arrived, and how many that are for others.
     pub async fn attach_under_fire(&mut self, pod: PodPlan, senders: &[String]) -> Result<usize> {
         ensure!(!pod.addresses.is_empty(), "name the address that {} will have: address=…", pod.key());
         let namespace = self.lab.sandbox(&pod)?;
+        let stray = Stray::listen(&namespace).await?;
         let flood = self.flood(senders, &namespace, &pod.addresses).await?;
         self.attach_as_planned(&pod, &namespace).await?;
         self.welcome(std::slice::from_ref(&pod)).await?;
         // The flood goes on while the other nodes learn of the pod.
         self.lab.settle().await?;
         tokio::time::sleep(AFTERWARDS).await;
-        Ok(flood.cease().await)
+        let stray = stray.count()?;
+        if stray > 0 {
+            say(&format!("{stray} packets for others reached {}", pod.key()));
+        }
+        Ok(flood.cease().await + stray)
     }
 
     /// Attaches a pod with the addresses that it is to have. While one waits, because another node may have it on its map still, the

@@ -8,6 +8,7 @@ mod arrival;
 mod decided;
 mod place;
 mod question;
+mod stray;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
