@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::apply::links::{self, Tunnel};
 use crate::apply::order::Worker;
-use crate::apply::{labels, ports, reexamine, tunnel_routes};
+use crate::apply::{flow_restore, labels, ports, reexamine, tunnel_routes};
 use crate::clock;
 use crate::config::{Config, DatapathType, TunnelType};
 use crate::event::{Event, SwitchEvent};
@@ -33,7 +33,7 @@ use crate::ledger::store::{Found, Store};
 use crate::metrics::Metrics;
 use crate::ovs::openflow::{self, Session};
 use crate::ovs::ovsdb::monitor::Cache;
-use crate::ovs::ovsdb::{Bridge, Client};
+use crate::ovs::ovsdb::{Bridge, Client, SwitchError};
 use crate::plan;
 use crate::serve::{cni, query};
 use crate::state::{Changed, State, Version};
@@ -159,9 +159,7 @@ fn listen(run_dir: &Path, name: &str) -> Result<tokio::net::UnixListener, cni::L
 async fn ready_switch(client: &Client, config: &Config) {
     loop {
         let ready = match client.connected(AT_START).await {
-            Ok(()) => {
-                ports::ensure_switch(client, config, gateway_mac(&config.node)).await.map_err(|error| error.to_string())
-            }
+            Ok(()) => own_switch(client, config).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match ready {
@@ -170,6 +168,11 @@ async fn ready_switch(client: &Client, config: &Config) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+async fn own_switch(client: &Client, config: &Config) -> Result<(), SwitchError> {
+    flow_restore::begin(client, config).await?;
+    ports::ensure_switch(client, config, gateway_mac(&config.node)).await
 }
 
 /// Writes beside the bridge in which epoch it is programmed: before any flow of that epoch is.

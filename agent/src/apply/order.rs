@@ -8,6 +8,7 @@
 //!                flows, for the port number that it asks for and nobody has (closed without them) ─► realised ─┘
 //!  a pod goes    flows ─► realised ─► port ─► kernel opened, interface removed ─► address free
 //!  a hand was here the bridge and its own ports ─► as a pod that comes; links, routes, NAT compared whole
+//!  vswitchd is away  a port that goes ends what is left to the kernel; one that comes waits for that ([`super::flow_restore`])
 //!  flows change  [`super::delta`]: one bundle, or what closes ─► realised ─► what opens
 //! ```
 //!
@@ -20,6 +21,7 @@ use openflow::{EncodeError, EncodedFlow, FlowCommand, Group, GroupMod, Message, 
 use ovs_pipeline::Datapath;
 
 use super::delta::Change;
+use super::flow_restore::FlowRestore;
 use super::flows::Flows;
 use super::host::{self, HostFacts};
 use super::ports::{self, HostWork, PortOutcome, Work};
@@ -47,19 +49,23 @@ pub struct Worker {
     host: Option<HostWork>,
     /// The ledger's, which the bridge's row has to name.
     epoch: u8,
+    flow_restore: FlowRestore,
 }
 
 impl Worker {
     /// A worker that knows nothing of the host yet.
     pub fn new(client: Client, config: Config, tunnel: links::Tunnel, netlink: rtnetlink::Handle, epoch: u8) -> Self {
         let netfilter = nat::Netfilter::default();
-        Self { client, datapath: config.datapath.into(), config, tunnel, netlink, netfilter, host: None, epoch }
+        let flow_restore = FlowRestore::new(client.clone(), config.clone());
+        let datapath = config.datapath.into();
+        Self { client, config, datapath, tunnel, netlink, netfilter, host: None, epoch, flow_restore }
     }
 
     /// Does all of it; what became of it.
     pub async fn run(&mut self, work: Vec<Work>) -> Vec<Event> {
         let mut events = Vec::new();
         let (mut attach, mut detach, mut facts, mut look, mut repair) = (Vec::new(), Vec::new(), None, false, None);
+        let mut restored = None;
         for piece in work {
             match piece {
                 Work::Attach(attachment) => attach.push(*attachment),
@@ -71,7 +77,16 @@ impl Worker {
                     self.epoch = epoch;
                     self.name_epoch().await;
                 }
+                Work::SwitchAway => {
+                    self.flow_restore.switch_is_away().await;
+                    restored = None;
+                }
+                Work::FlowsRestored(answer) => restored = Some(answer),
             }
+        }
+        if let Some(answer) = restored {
+            // Whoever asked may have gone with its switch.
+            let _ = answer.send(self.flow_restore.end().await);
         }
         // What was asked for after the repair holds.
         if let Some(mut pods) = repair {
@@ -82,6 +97,8 @@ impl Worker {
         if let Some(wanted) = facts {
             events.extend(self.look_at_host(wanted, look).await);
         }
+        self.flow_restore.before_ports_go(&detach).await;
+        let attach = self.flow_restore.hold_back(attach);
         let (ready, mut outcomes) = self.close_and_raise(attach).await;
         outcomes.extend(self.exchange_ports(ready, detach).await);
         events.extend(outcomes.into_iter().map(Event::Ports));
@@ -90,6 +107,7 @@ impl Worker {
 
     /// Makes the bridge and its own ports as they were, then those pods ports whose host ends are there.
     async fn repair(&mut self, pods: Vec<Attachment>) -> Vec<Event> {
+        self.flow_restore.before_ports_are_written().await;
         if let Err(error) = ports::ensure_switch(&self.client, &self.config, gateway_mac(&self.config.node)).await {
             // It is tried again as long as it is not as it was made.
             tracing::warn!(%error, "the bridge cannot be made as it was");
@@ -103,6 +121,7 @@ impl Worker {
                 Ok(true) | Err(_) => there.push(pod), // what does not work is told by the next step
             }
         }
+        let there = self.flow_restore.hold_back(there);
         let (ready, failed) = self.close_and_raise(there).await;
         outcomes.extend(failed);
         outcomes.extend(self.exchange_ports(ready, Vec::new()).await);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use apis::cni::MacAddress;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::host::HostFacts;
 use crate::config::{Config, TunnelType};
@@ -27,7 +27,7 @@ pub const TUNNEL: &str = "tun0";
 pub const GATEWAY: &str = "gw0";
 
 /// Something to do to ports or to the host.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Work {
     /// The pod's host end becomes a port.
     Attach(Box<Attachment>),
@@ -41,6 +41,10 @@ pub enum Work {
     Repair(Vec<Attachment>),
     /// The numbers of the switch are of this epoch of the ledger from now on.
     Epoch(u8),
+    /// vswitchd is away: the next one may wait ([`super::flow_restore`]).
+    SwitchAway,
+    /// It has what it needs, and is to wait no more; says when it does not.
+    FlowsRestored(oneshot::Sender<Result<(), SwitchError>>),
 }
 
 /// How the host is to be.

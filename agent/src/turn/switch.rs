@@ -17,11 +17,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ovs_pipeline::Table;
+use tokio::sync::oneshot;
 
 use super::{Agent, Desired, TurnError};
 use crate::apply::delta::{Queue, SLICE, Scope, Slice};
 use crate::apply::flows::{FlowId, Flows, Key};
-use crate::apply::order;
+use crate::apply::{flow_restore, order, ports};
 use crate::config::Config;
 use crate::event::SwitchEvent;
 use crate::ovs::openflow::{Batch, Connection, RequestError};
@@ -40,6 +41,8 @@ const TOLD: usize = 64;
 
 /// So many flows that have no rank yet may go first into a switch that comes back: a ranking takes longer than they do.
 const NEW: usize = 1000;
+/// For so long the kernel may go on as before while a new vswitchd gets its flows: what it has not cached waits meanwhile.
+const KEPT: Duration = Duration::from_secs(3);
 
 /// What is known of the switch.
 #[derive(Debug)]
@@ -75,6 +78,10 @@ pub struct Switch {
     unrealised: bool,
     /// Among them some that close.
     closing: bool,
+    /// Since when its vswitchd may wait while the kernel forwards as before (`apply::flow_restore`).
+    waits: Option<Instant>,
+    /// Where such a thing is.
+    keeps: bool,
     /// Something failed: nothing is tried until the next tick.
     resting: bool,
     resync: Duration,
@@ -103,6 +110,8 @@ impl Switch {
             looked: false,
             unrealised: false,
             closing: false,
+            waits: None,
+            keeps: flow_restore::is_kept(config.datapath),
             resting: false,
             resync: Duration::from_secs(config.resync),
             last_read: Instant::now(),
@@ -117,6 +126,7 @@ impl Switch {
         self.realised = None;
         (self.tells, self.ports, self.was_read, self.looked) = (None, None, false, false);
         (self.read, self.unrealised, self.closing, self.resting) = (false, true, true, false);
+        self.waits = self.keeps.then(Instant::now);
     }
 
     fn disconnected(&mut self) {
@@ -279,7 +289,15 @@ impl Agent {
         }
         let opens = self.switch.queue.opens_next(&mut self.flows, scope);
         // What closed is obeyed before anything opens.
-        if opens.map_or(self.switch.unrealised, |opens| opens && self.switch.closing) {
+        let to_be_obeyed = opens.map_or(self.switch.unrealised, |opens| opens && self.switch.closing);
+        if self.switch.waits.is_some_and(|since| to_be_obeyed || since.elapsed() >= KEPT) {
+            let (answer, restored) = oneshot::channel();
+            // The worker ends only with the agent.
+            let _ = self.parts.work.send(ports::Work::FlowsRestored(answer));
+            self.switch.work = Some(Work::end_waiting(&connection, restored));
+            return Ok(());
+        }
+        if to_be_obeyed {
             let control = &self.switch.control;
             let realised =
                 self.switch.realised.take().unwrap_or_else(|| Box::new(Realised::new(control, Table::Tick.id())));
@@ -296,6 +314,7 @@ impl Agent {
     fn switch_is_gone(&mut self) {
         self.abandon_work();
         self.switch.disconnected();
+        let _ = self.parts.work.send(ports::Work::SwitchAway);
         self.parts.tunnel_routes.connection(None);
         self.flows.gone();
         if self.flows.unranked() > NEW {

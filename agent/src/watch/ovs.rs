@@ -101,15 +101,7 @@ pub async fn facts(
 
 /// The interfaces that the database's copy has for the bridge.
 pub fn read(cache: &Cache, bridge: &str) -> Interfaces {
-    let Some((_, bridge)) = cache.named::<Bridge>(bridge) else {
-        return Interfaces::new();
-    };
-    bridge
-        .ports
-        .iter()
-        .filter_map(|port| cache.row::<Port>(*port))
-        .flat_map(|port| port.interfaces)
-        .filter_map(|interface| cache.row::<Interface>(interface))
+    interfaces(cache, bridge)
         .map(|interface| {
             #[cfg(fuzzing)]
             apis::planted::planted("ovsdb", interface.ofport.is_some_and(|port| (3..100).contains(&port)));
@@ -125,4 +117,15 @@ pub fn read(cache: &Cache, bridge: &str) -> Interfaces {
             (interface.name, fact)
         })
         .collect()
+}
+
+/// Whether an interface of the bridge is written that vswitchd has not made yet, nor said why not.
+pub fn has_unmade(cache: &Cache, bridge: &str) -> bool {
+    interfaces(cache, bridge).any(|interface| interface.ofport.is_none())
+}
+
+fn interfaces(cache: &Cache, bridge: &str) -> impl Iterator<Item = Interface> {
+    let ports = cache.named::<Bridge>(bridge).map(|(_, bridge)| bridge.ports).unwrap_or_default();
+    let ports = ports.into_iter().filter_map(|port| cache.row::<Port>(port));
+    ports.flat_map(|port| port.interfaces).filter_map(|interface| cache.row::<Interface>(interface))
 }

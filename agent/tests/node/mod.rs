@@ -104,7 +104,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node whose agent has been started with these flags beside the usual ones.
+    /// A node whose agent has been started with these flags beside the usual ones. Told to use the kernel's datapath it gets a dummy
+    /// of that name, which has no devices and so no pods.
     pub async fn start(extra: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("ferrant-agent-").tempdir().unwrap();
         let namespace = Namespace::new();
@@ -160,11 +161,21 @@ impl Node {
             .arg(format!("--unixctl={}", self.path("v.ctl").display()))
             .arg(format!("--pidfile={}", self.path("v.pid").display()))
             .args(quiet(&self.path("v.log")))
+            .args(self.is_on_kernel().then_some("--enable-dummy=system"))
             .args(flags)
             .env("OVS_RUNDIR", self.folder.path())
             .spawn()
             .unwrap();
         self.switch = Some(Process(child));
+    }
+
+    fn is_on_kernel(&self) -> bool {
+        self.extra.iter().any(|flag| flag == "--datapath=system")
+    }
+
+    /// `ovs-appctl` to vswitchd; its trimmed output.
+    pub fn appctl(&self, arguments: &[&str]) -> String {
+        run(Command::new("ovs-appctl").arg("-t").arg(self.path("v.ctl")).args(arguments))
     }
 
     /// Kills vswitchd as a crash would.
@@ -184,7 +195,8 @@ impl Node {
         let child = self
             .namespace
             .command(env!("CARGO_BIN_EXE_ferrant-agent"))
-            .args(["--node=node-a", "--datapath=netdev", "--log=debug,h2=info,hyper=info,tower=info"])
+            .args(["--node=node-a", "--log=debug,h2=info,hyper=info,tower=info"])
+            .args((!self.is_on_kernel()).then_some("--datapath=netdev"))
             .arg(format!("--controller=http://127.0.0.1:{}", self.controller.port))
             .arg("--insecure")
             .arg(format!("--run-dir={}", self.path("run").display()))

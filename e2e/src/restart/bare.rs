@@ -1,6 +1,6 @@
 //! The floor: the same switch, ports and traffic with ten flows and nobody who knows anything of policy. vswitchd is killed and gets
-//! its ten flows, and on the userspace datapath its one route, back as soon as it takes them; or the database is killed, and nobody
-//! does anything.
+//! its ten flows, and on the userspace datapath its one route, back as soon as it takes them (it starts as vswitchd does when nobody
+//! has set anything: the kernel's flows go); or the database is killed, and nobody does anything.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -34,6 +34,8 @@ pub async fn round(scene: &mut Scene, database: bool) -> Result<Duration> {
     let target = format!("unix:{}", management.display());
     run(namespace, &["ovs-ofctl", "-O", "OpenFlow15", "del-flows", &target], "")?;
     offer(namespace, &target, &flows)?;
+    // Left by the agent, so that the kernel goes on when vswitchd dies: a bare switch has no such thing.
+    switch.configure(namespace, &["remove", "open", ".", "other_config", "flow-restore-wait"])?;
     scene.flows().await?;
     let from = Instant::now();
     let (pace, lab) = (scene.pace, scene.stage.lab());

@@ -177,6 +177,14 @@ impl Client {
         self.settle("other_config of the switch", build).await
     }
 
+    /// The same whatever this client knows of them, which may be less than it has itself written.
+    pub async fn put_other_config(&self, pairs: &Pairs) -> Result<(), SwitchError> {
+        let mut transaction = Transaction::new();
+        put::<OpenVSwitch>(&mut transaction, Where::all, "other_config", pairs);
+        let done = self.transact(&transaction).await;
+        done.map(drop).map_err(|source| SwitchError::Call { what: "other_config of the switch".into(), source })
+    }
+
     /// Waits until vswitchd has taken everything that was in the database when this was called, as `ovs-vsctl` does.
     pub async fn configured(&self, within: Duration) -> Result<(), SwitchError> {
         let mut transaction = Transaction::new();
@@ -389,10 +397,14 @@ fn merge<T: Table>(
         .filter(|(key, value)| current.get(*key) != Some(*value))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    if different.is_empty() {
-        return;
+    if !different.is_empty() {
+        put::<T>(transaction, rows, column, &different);
     }
-    let keys: BTreeSet<String> = different.keys().cloned().collect();
+}
+
+/// Sets keys of a column of pairs, whatever they are.
+fn put<T: Table>(transaction: &mut Transaction, rows: impl Fn() -> Where, column: &str, pairs: &Pairs) {
+    let keys: BTreeSet<String> = pairs.keys().cloned().collect();
     transaction.remove_members::<T, _>(rows(), column, &keys);
-    transaction.add_members::<T, _>(rows(), column, &different);
+    transaction.add_members::<T, _>(rows(), column, pairs);
 }

@@ -8,6 +8,7 @@ use ovs_pipeline::Table;
 use super::work::{Kind, Outcome, Sent};
 use crate::apply::flows::{FlowId, Key};
 use crate::ovs::openflow::{BundleError, RequestError};
+use crate::ovs::ovsdb::SwitchError;
 use crate::ovs::realised::{Realised, RealisedError};
 use crate::turn::{Agent, TurnError};
 use crate::watch::ovs::Drifted;
@@ -32,6 +33,7 @@ impl Agent {
             Outcome::Flows(flows) => flows.iter().for_each(|flow| self.dumped(flow)),
             Outcome::Read(result) => self.was_read(result),
             Outcome::Sent(sent) => self.was_sent(sent)?,
+            Outcome::WaitsNoMore(result) => self.waits_no_more(result),
             Outcome::Realised(realised, result) => self.was_realised(realised, result),
             Outcome::Groups(result) => self.groups_went(result),
         }
@@ -85,6 +87,17 @@ impl Agent {
         self.switch.closing &= !self.switch.fresh;
         if self.switch.untouched {
             self.name_differences();
+        }
+    }
+
+    /// vswitchd forwards by its own flows, or it is not known whether it does.
+    fn waits_no_more(&mut self, result: Result<(), SwitchError>) {
+        match result {
+            Ok(()) => self.switch.waits = None,
+            Err(error) => {
+                tracing::warn!(%error, "not known whether ovs-vswitchd still waits for its flows (flow-restore-wait), trying again");
+                self.switch.resting = true;
+            }
         }
     }
 

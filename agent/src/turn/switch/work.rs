@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use openflow::{Flow, FlowCommand};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::apply::flows::FlowId;
 use crate::apply::order;
 use crate::ovs::openflow::{Batch, BundleError, Connection, RequestError};
+use crate::ovs::ovsdb::SwitchError;
 use crate::ovs::realised::{Realised, RealisedError};
 
 /// A switch that owes an answer and has not said a word for so long does not answer.
@@ -29,6 +30,8 @@ pub enum Kind {
     Realise,
     /// Groups and meters are looked at.
     Groups,
+    /// It is told to wait no more.
+    EndWaiting,
 }
 
 /// What came of it.
@@ -42,6 +45,8 @@ pub enum Outcome {
     Read(Result<(), RequestError>),
     /// A slice was sent.
     Sent(Sent),
+    /// It waits no more, or that is not known.
+    WaitsNoMore(Result<(), SwitchError>),
     /// It obeys, or that is not known.
     Realised(Box<Realised>, Result<(), RealisedError>),
     /// Groups and meters that were there, by name. They are gone, but for those that the switch keeps.
@@ -95,6 +100,14 @@ impl Work {
         Self::begin(Kind::Realise, connection, async move |connection, _| {
             let result = realised.wait(&connection).await;
             Outcome::Realised(realised, result)
+        })
+    }
+
+    /// Waits until vswitchd does not wait any more.
+    pub(super) fn end_waiting(connection: &Connection, ended: oneshot::Receiver<Result<(), SwitchError>>) -> Self {
+        Self::begin(Kind::EndWaiting, connection, async move |_, _| {
+            // Without an answer it is known to be away.
+            Outcome::WaitsNoMore(ended.await.unwrap_or(Ok(())))
         })
     }
 
