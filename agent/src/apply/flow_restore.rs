@@ -78,7 +78,7 @@ impl FlowRestore {
 
     /// The bridge and its ports are to be as they were made.
     pub async fn before_ports_are_written(&mut self) {
-        let brings = self.client.read(|cache| may_bring_ports(cache, &self.config));
+        let brings = self.may_wait && self.client.read(|cache| may_bring_ports(cache, &self.config));
         self.give_up_if(brings).await;
     }
 
@@ -132,5 +132,5 @@ async fn give_up(client: &Client) -> Result<(), SwitchError> {
 }
 
 async fn set(client: &Client, waits: bool) -> Result<(), SwitchError> {
-    client.put_other_config(&BTreeMap::from([(KEY.to_owned(), waits.to_string())])).await
+    client.set_other_config(&BTreeMap::from([(KEY.to_owned(), waits.to_string())])).await
 }

@@ -1,6 +1,7 @@
 //! What the agent wants of the database: its bridge, its ports, its settings.
 //!
-//! Every operation makes the database so from whatever it is, in one transaction, and writes nothing when nothing differs.
+//! Every operation makes the database so from whatever it is, in one transaction, and writes nothing when nothing differs (but for
+//! settings of the whole switch, which are written whatever they are).
 //! Keys of `other_config`, `external_ids` and `options` that are not named in a wish are left alone, except the options
 //! of a port, which are all ours.
 
@@ -166,19 +167,9 @@ impl Client {
         self.wait_for(find, within).await.ok_or_else(timed_out)?
     }
 
-    /// Sets keys of `other_config` of the whole switch (table Open_vSwitch).
+    /// Sets keys of `other_config` of the whole switch (table Open_vSwitch, whose row is there once a bridge is), whatever this client
+    /// knows of them: that may be less than it has itself written.
     pub async fn set_other_config(&self, pairs: &Pairs) -> Result<(), SwitchError> {
-        let build = |cache: &Cache| {
-            let mut transaction = Transaction::new();
-            let current = root(&mut transaction, cache);
-            merge::<OpenVSwitch>(&mut transaction, Where::all, "other_config", &current, pairs);
-            Ok(transaction)
-        };
-        self.settle("other_config of the switch", build).await
-    }
-
-    /// The same whatever this client knows of them, which may be less than it has itself written.
-    pub async fn put_other_config(&self, pairs: &Pairs) -> Result<(), SwitchError> {
         let mut transaction = Transaction::new();
         put::<OpenVSwitch>(&mut transaction, Where::all, "other_config", pairs);
         let done = self.transact(&transaction).await;
@@ -234,14 +225,10 @@ fn is_stale(error: &TransactionError) -> bool {
     matches!(error, TransactionError::Operation { error, .. } if stale.contains(&error.as_str()))
 }
 
-/// The `other_config` of the root row, which is inserted if this database has none yet.
-fn root(transaction: &mut Transaction, cache: &Cache) -> Pairs {
-    match cache.rows::<OpenVSwitch>().next() {
-        Some((_, row)) => row.other_config,
-        None => {
-            transaction.insert::<OpenVSwitch>(Values::new());
-            Pairs::new()
-        }
+/// The root row, which is inserted if this database has none yet.
+fn root(transaction: &mut Transaction, cache: &Cache) {
+    if cache.rows::<OpenVSwitch>().next().is_none() {
+        transaction.insert::<OpenVSwitch>(Values::new());
     }
 }
 
