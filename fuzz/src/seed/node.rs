@@ -4,7 +4,7 @@ use super::Seeds;
 
 /// A network configuration as containerd and cnitool write it.
 const CONFIGURATION: &str = r#"{"cniVersion":"1.1.0","name":"ferrant","type":"ferrant-cni","agentSocket":"/run/ferrant/cni.sock","capabilities":{"ips":true},"runtimeConfig":{"ips":["10.10.1.9/24"]}}"#;
-/// The least that a person writes for cnitool.
+/// The least that asks for an address.
 const LEAST: &str = r#"{"cniVersion":"1.0.0","name":"f","type":"ferrant-cni","args":{"cni":{"ips":["10.10.1.9"]}}}"#;
 const PREVIOUS: &str = r#"{"cniVersion":"1.0.0","name":"ferrant","type":"ferrant-cni","prevResult":{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","mac":"0a:00:00:00:00:01","sandbox":"/run/netns/x"}],"ips":[{"address":"10.10.1.2/32","gateway":"10.10.1.1","interface":0}],"routes":[{"dst":"0.0.0.0/0"}]}}"#;
 const ENVIRONMENT: &[&str] = &[
@@ -24,7 +24,7 @@ pub fn make(seeds: &mut Seeds) {
             seeds.add("cni_plugin", [environment.as_bytes(), b"\0", configuration.as_bytes()].concat());
         }
     }
-    let least = format!("CNI_COMMAND=ADD\n{}\0{LEAST}", ENVIRONMENT[..3].join("\n"));
+    let least = format!("CNI_COMMAND=ADD\n{}\0{LEAST}", ENVIRONMENT[..4].join("\n"));
     seeds.add("cni_plugin", least);
     for body in [PLAN, r#"{"code":101,"msg":"no address is left","details":"10.10.1.0/24"}"#] {
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
